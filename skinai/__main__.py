@@ -1,0 +1,279 @@
+"""The command line: ``python -m skinai split | train | evaluate | predict | app``.
+
+Each command is a few lines that call one room. Heavy imports stay inside the command that needs them, so that
+`predict` answers quickly and never loads TensorFlow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from skinai import __version__
+from skinai.errors import SkinaiError, UsageError
+from skinai.model.bundle import find_model_folder, load_bundle
+from skinai.serving.files import FileAnswer
+
+if TYPE_CHECKING:  # importing it costs pandas, which `predict` does without
+    from skinai.evaluation.report import EvaluationReport
+
+NOTICE = "Decision aid for research and education. Not a diagnosis. Not a medical device."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return 0, or 2 after a one-line sentence on standard error."""
+    parser = _build_parser()
+    options = parser.parse_args(arguments)
+    try:
+        return options.run(options)
+    except SkinaiError as error:
+        print(f"skinai: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # The reader of our output went away, as `head` does; there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print("skinai: interrupted.", file=sys.stderr)
+        return 130
+
+
+def run_split(options: argparse.Namespace) -> int:
+    """Divide the lesions of a data folder."""
+    from skinai.data.metadata import find_data_folder, read_data_folder
+    from skinai.data.split import read_near_duplicates, split_lesions, write_split
+
+    data = read_data_folder(find_data_folder(options.data))
+    for remark in data.remarks:
+        print(remark.sentence, file=sys.stderr)
+    split = split_lesions(data.table, read_near_duplicates(data.path), seed=options.seed)
+    write_split(split, options.out)
+    lesions = split.groupby("subset")["lesion_id"].nunique()
+    for subset, pictures in split["subset"].value_counts().items():
+        print(f"{subset:<6}{lesions[subset]:>7,} lesions{pictures:>8,} pictures")
+    return 0
+
+
+def run_train(options: argparse.Namespace) -> int:
+    """Train a network and write its model folder."""
+    from skinai.data.metadata import find_data_folder, read_data_folder
+    from skinai.data.split import read_near_duplicates, read_split, split_lesions
+    from skinai.training.config import default_config
+
+    given = ("init", "epochs", "batch_size", "learning_rate", "seed")
+    changes = {name: getattr(options, name) for name in given if getattr(options, name) is not None}
+    config = dataclasses.replace(default_config(options.architecture), **changes)
+    data = read_data_folder(find_data_folder(options.data))
+    split = read_split(options.split) if options.split else split_lesions(data.table, read_near_duplicates(data.path))
+    out = Path(options.out)
+    # TensorFlow takes seconds to import, so mistakes in the arguments are found before.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from skinai.training.run import train_model
+
+    bundle = train_model(config, data, split, out, resume=options.resume)
+    print(
+        f"Trained {bundle.name}, fingerprint {bundle.fingerprint}; "
+        f"{bundle.facts['training']['fit_seconds']} s of training."
+    )
+    if options.no_test:
+        print("The test subset was not looked at; `evaluate --data` does it once.")
+        return 0
+    return _evaluate(out, subset="test", data_folder=options.data, purpose=options.purpose, as_json=False)
+
+
+def run_evaluate(options: argparse.Namespace) -> int:
+    """Print the report of the stored predictions."""
+    folder = find_model_folder(options.model)
+    return _evaluate(
+        folder, subset=options.subset, data_folder=options.data, purpose=options.purpose, as_json=options.json
+    )
+
+
+def run_predict(options: argparse.Namespace) -> int:
+    """Answer for picture files."""
+    from skinai.serving.files import find_picture_files, predict_files
+    from skinai.serving.predictor import Predictor
+
+    if options.format == "isic" and not options.out:
+        raise UsageError("--format isic needs --out FILE.")
+    if options.format == "isic" and options.json:
+        raise UsageError("--json and --format isic do not go together.")
+    files = find_picture_files(options.paths)
+    predictor = Predictor.load(find_model_folder(options.model))
+    unreadable = 0
+    answers = []
+    for answer in predict_files(predictor, files):
+        unreadable += answer.prediction is None
+        if options.format == "isic":
+            answers.append(answer)
+            if answer.prediction is None:
+                print(f"skinai: {answer.file}: {answer.reasons[0][1]}", file=sys.stderr)
+        elif options.json:
+            print(json.dumps(answer.as_dict(), ensure_ascii=True), flush=True)
+        else:
+            _print_answer(answer)
+    if options.format == "isic":
+        _write_isic(answers, Path(options.out))
+    elif not options.json:
+        print(f"\n{NOTICE}\nModel {predictor.bundle.name}, fingerprint {predictor.bundle.fingerprint}.")
+    return 2 if unreadable else 0
+
+
+def run_app(options: argparse.Namespace) -> int:
+    """Start the app in the browser."""
+    script = Path(__file__).resolve().parents[1] / "app.py"
+    if not script.is_file():
+        raise UsageError(f"{script} is missing; the app starts from a checkout of the repository.")
+    folder = find_model_folder(options.model)
+    load_bundle(folder)
+    environment = os.environ | {"SKINAI_MODEL": str(folder.resolve())}
+    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(options.port)]
+    with contextlib.suppress(KeyboardInterrupt):
+        return subprocess.run(command, cwd=script.parent, env=environment, check=False).returncode
+    return 0
+
+
+def _evaluate(folder: Path, *, subset: str, data_folder: str | None, purpose: str, as_json: bool) -> int:
+    from skinai.data.predictions import predictions_file
+    from skinai.evaluation.report import REPORT_FILE, evaluate_predictions, read_report, write_report
+
+    bundle = load_bundle(folder)
+    predictions = folder / predictions_file(subset)
+    if subset == "test" and not predictions.exists():
+        if not data_folder:
+            raise UsageError(f"{folder} has no {predictions.name}; give --data DIR to look at test, once.")
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        from skinai.data.metadata import read_data_folder
+        from skinai.training.run import look_at_test
+
+        look_at_test(folder, read_data_folder(Path(data_folder)), purpose=purpose)
+    report = evaluate_predictions(
+        predictions, model_name=bundle.name, fingerprint=bundle.fingerprint, subset=subset, labels=bundle.labels
+    )
+    if subset == "test":
+        if not (folder / REPORT_FILE).exists():
+            write_report(report, folder)
+        stored = read_report(folder, bundle.labels)
+        if stored.fingerprint != bundle.fingerprint:
+            raise SkinaiError(f"{REPORT_FILE} in {folder} belongs to the model {stored.fingerprint}.")
+    print(json.dumps(report.as_dict(), indent=1) if as_json else _format_report(report))
+    return 0
+
+
+def _format_report(report: EvaluationReport) -> str:
+    lines = [
+        f"{report.model_name} ({report.fingerprint}) on {report.subset}: "
+        f"{report.pictures:,} pictures of {report.lesions:,} lesions",
+        "95 % intervals: bootstrap by lesion",
+        "",
+        f"{'':<20}{'model':<28}always {report.baseline_code}",
+    ]
+    for name, estimate in report.overall.items():
+        lines.append(f"{name.replace('_', ' '):<20}{estimate!s:<28}{report.baseline[name].value:.3f}")
+    lines += ["", f"{'':<7}{'n':>5}  {'precision':<25}{'recall':<25}f1"]
+    for code, figures in report.classes.items():
+        cells = [f"{figures[name]!s:<25}" for name in ("precision", "recall", "f1")]
+        lines.append(f"{code:<7}{figures['recall'].n:>5}  {''.join(cells)}".rstrip())
+    lines += [
+        "",
+        "confusion (rows: truth, columns: answer)",
+        "       " + "".join(f"{c:>7}" for c in report.labels.codes),
+    ]
+    for code, row in zip(report.labels.codes, report.confusion, strict=True):
+        lines.append(f"{code:<7}" + "".join(f"{count:>7}" for count in row))
+    return "\n".join(lines)
+
+
+def _print_answer(answer: FileAnswer) -> None:
+    print(f"\n{answer.file}")
+    if answer.prediction is None:
+        print(f"  no answer: {answer.reasons[0][1]}")
+        return
+    top = answer.prediction.top.code
+    for label, value in zip(answer.prediction.labels, answer.prediction.probabilities, strict=True):
+        bar = "#" * round(30 * value)
+        print(f"  {label.name:<38}{value:>6.1%}  {bar}{' <- most probable' if label.code == top else ''}")
+    print(f"  {'summed malignant probability':<38}{answer.prediction.malignant_probability:>6.1%}")
+
+
+def _write_isic(answers: Iterable[FileAnswer], out: Path) -> None:
+    """Write ISIC's table: probabilities of every readable picture, upper-case columns in ISIC's order."""
+    import csv
+    import io
+
+    from skinai.artefacts import write_atomic
+    from skinai.labels import HAM10000
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", *HAM10000.isic_order])
+    for answer in answers:
+        if answer.prediction is not None:
+            by_code = answer.prediction.by_code
+            values = [by_code[HAM10000.by_isic_code(isic_code).code] for isic_code in HAM10000.isic_order]
+            writer.writerow([answer.file.stem, *(f"{value:.6f}" for value in values)])
+    write_atomic(out, text.getvalue())
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="skinai", description=NOTICE)
+    parser.add_argument("--version", action="version", version=f"skinai {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    data_help = "HAM10000 in Kaggle's layout; default: the variable SKINAI_DATA"
+    purpose_help = "why test is looked at; goes into the log of looks"
+
+    command = commands.add_parser("split", help="divide the lesions into train, valid and test")
+    command.add_argument("--data", metavar="DIR", help=data_help)
+    command.add_argument("--out", metavar="FILE", type=Path, default=Path("split.csv"), help="default: split.csv")
+    command.add_argument("--seed", type=int, default=20261123)
+    command.set_defaults(run=run_split)
+
+    command = commands.add_parser("train", help="train a network and write its model folder")
+    command.add_argument("--data", metavar="DIR", help=data_help)
+    command.add_argument("--architecture", required=True, metavar="NAME", help="seed-cnn or efficientnet-lite0")
+    command.add_argument("--out", required=True, metavar="FOLDER", help="the model folder to write")
+    command.add_argument("--split", metavar="FILE", type=Path, help="default: made from the data folder")
+    command.add_argument("--init", choices=("imagenet", "random"))
+    command.add_argument("--epochs", type=int)
+    command.add_argument("--batch-size", type=int)
+    command.add_argument("--learning-rate", type=float)
+    command.add_argument("--seed", type=int)
+    command.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    command.add_argument("--no-test", action="store_true", help="an experiment: do not look at the test subset")
+    command.add_argument("--purpose", default="first look after training", help=purpose_help)
+    command.set_defaults(run=run_train)
+
+    command = commands.add_parser("evaluate", help="print the report of a model's stored predictions")
+    command.add_argument("model", nargs="?", metavar="FOLDER", help="default: the default model")
+    command.add_argument("--model", dest="model", metavar="FOLDER", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    command.add_argument("--subset", choices=("valid", "test"), default="test")
+    command.add_argument("--data", metavar="DIR", help="only for the first look at test")
+    command.add_argument("--purpose", default="look on request", help=purpose_help)
+    command.add_argument("--json", action="store_true")
+    command.set_defaults(run=run_evaluate)
+
+    command = commands.add_parser("predict", help="answer for picture files")
+    command.add_argument("paths", nargs="+", metavar="PATH", help="files, folders (searched below) and globs")
+    command.add_argument("--model", metavar="FOLDER", help="default: the default model")
+    command.add_argument("--json", action="store_true", help="one object a line and a file")
+    command.add_argument("--format", choices=("text", "isic"), default="text")
+    command.add_argument("--out", metavar="FILE", help="where --format isic writes")
+    command.set_defaults(run=run_predict)
+
+    command = commands.add_parser("app", help="start the app in the browser")
+    command.add_argument("--model", metavar="FOLDER", help="default: the default model")
+    command.add_argument("--port", type=int, default=8501)
+    command.set_defaults(run=run_app)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

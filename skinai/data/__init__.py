@@ -1,0 +1,1 @@
+"""Tables, pictures and splits: everything between a data folder and numbers. Imports no TensorFlow."""

@@ -1,0 +1,237 @@
+"""The only picture decoder: bytes to upright RGB, and RGB to what a network sees.
+
+Training, evaluation, the command line and the page all go through :func:`decode_picture` and
+:func:`frame_picture`, so a network is served exactly what it was trained on.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps
+
+from skinai.errors import PictureError
+
+MAX_BYTES = 20 * 1024 * 1024
+MAX_PIXELS_JPEG = 50_000_000
+MAX_PIXELS_PNG = 24_000_000
+MIN_SIDE_PX = 32
+MAX_ASPECT = 10
+MAX_ICC_BYTES = 32 * 1024
+# JPEG can be decoded at 1/2, 1/4 or 1/8 size; nothing here needs more than this.
+JPEG_DRAFT_SIZE_PX = (1600, 1200)
+SUFFIXES = (".jpg", ".jpeg", ".png")
+
+_SIGNATURES = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n"}
+_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "I", "I;16", "I;16B"}
+
+
+@dataclass(frozen=True)
+class FrameRule:
+    """How a picture of any size becomes a network's input.
+
+    A portrait picture is turned by a right angle (dermoscopy has no up), the middle is cropped to the frame's own
+    ratio, and the rest is reduced with an anti-aliased filter: a lesion is never stretched.
+
+    Attributes
+    ----------
+    width_px, height_px : int
+        Size of the network's input; width is at least height.
+    filter : str
+        Pillow's resampling filter, by name.
+    """
+
+    width_px: int
+    height_px: int
+    filter: str = "bilinear"
+
+    def __post_init__(self) -> None:
+        if not (8 <= self.height_px <= self.width_px):
+            raise ValueError(f"A frame is at least as wide as high. Received: {self.width_px} x {self.height_px}")
+        if self.filter not in ("bilinear", "bicubic", "box", "hamming", "lanczos"):
+            raise ValueError(f"Unknown resampling filter. Received: {self.filter!r}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the rule as it is written into ``bundle.json``."""
+        return asdict(self)
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """Read a picture file.
+
+    Returns
+    -------
+    ndarray of shape (height, width, 3), uint8
+        Upright sRGB.
+
+    Raises
+    ------
+    PictureError
+        If the file is missing or :func:`decode_picture` refuses it.
+    """
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise _too_many_bytes(size)
+        content = path.read_bytes()
+    except OSError as error:
+        raise PictureError(
+            "unreadable", f"The file could not be opened ({error.strerror or 'unknown reason'})."
+        ) from error
+    return decode_picture(content)
+
+
+def decode_picture(content: bytes) -> np.ndarray:
+    """Decode the bytes of a JPEG or PNG picture into upright sRGB.
+
+    EXIF orientation is applied; CMYK, palette, grey, 1-bit and 16-bit pictures are converted; transparency is laid
+    on white; a small RGB colour profile is applied, any other is ignored.
+
+    Parameters
+    ----------
+    content : bytes
+        At most 20 MiB; JPEG of at most 50 or PNG of at most 24 million pixels.
+
+    Returns
+    -------
+    ndarray of shape (height, width, 3), uint8
+        A JPEG of more than twice 1600 x 1200 comes back at a half, quarter or eighth of its size.
+
+    Raises
+    ------
+    PictureError
+        With `code` ``empty``, ``too_large``, ``not_a_picture``, ``too_many_pixels``, ``too_small``, ``odd_shape``,
+        ``animated`` or ``unreadable``. No other error leaves this function.
+    """
+    if not content:
+        raise PictureError("empty", "The file is empty.")
+    if len(content) > MAX_BYTES:
+        raise _too_many_bytes(len(content))
+    kind = next((kind for kind, start in _SIGNATURES.items() if content.startswith(start)), None)
+    if kind is None:
+        raise PictureError("not_a_picture", "The file is not a JPEG or PNG picture.")
+    try:
+        with Image.open(io.BytesIO(content), formats=[kind]) as image:
+            _check_header(image, kind)
+            if kind == "JPEG":
+                image.draft(None, JPEG_DRAFT_SIZE_PX)
+            image.load()
+            upright = _turn_upright(image)
+            return np.array(_to_srgb(upright), dtype=np.uint8)
+    except PictureError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise PictureError("too_many_pixels", "The picture announces far too many pixels to be read.") from error
+    except MemoryError as error:
+        raise PictureError("too_many_pixels", "The picture needs more memory than is free.") from error
+    except Exception as error:  # Pillow raises many types on damaged files; a visitor gets one sentence.
+        raise PictureError("unreadable", "The picture is damaged or incomplete and could not be read.") from error
+
+
+def frame_picture(picture: np.ndarray, rule: FrameRule) -> np.ndarray:
+    """Turn, crop and reduce a picture to a network's input.
+
+    Parameters
+    ----------
+    picture : ndarray of shape (height, width, 3), uint8
+    rule : FrameRule
+
+    Returns
+    -------
+    ndarray of shape (rule.height_px, rule.width_px, 3), uint8
+
+    >>> frame_picture(np.zeros((600, 400, 3), np.uint8), FrameRule(64, 48)).shape
+    (48, 64, 3)
+    """
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+        raise ValueError(f"A picture is (height, width, 3) uint8. Received: {picture.shape} {picture.dtype}")
+    image = Image.fromarray(picture)
+    if image.height > image.width:
+        image = image.transpose(Image.Transpose.ROTATE_90)
+    width = min(image.width, image.height * rule.width_px / rule.height_px)
+    height = width * rule.height_px / rule.width_px
+    left, top = (image.width - width) / 2, (image.height - height) / 2
+    resampling = Image.Resampling[rule.filter.upper()]
+    box = (left, top, left + width, top + height)
+    return np.asarray(image.resize((rule.width_px, rule.height_px), resampling, box=box))
+
+
+def encode_preview(picture: np.ndarray, *, max_side_px: int = 640) -> bytes:
+    """Encode a small JPEG for display, without any metadata of the original.
+
+    Streamlit derives the address of a file over 1 MiB from samples of it, so two patients' pictures can share one;
+    a preview of this size stays far below that.
+    """
+    image = Image.fromarray(picture)
+    image.thumbnail((max_side_px, max_side_px), Image.Resampling.BILINEAR)
+    buffer = io.BytesIO()
+    image.save(buffer, format="JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def _too_many_bytes(size: int) -> PictureError:
+    return PictureError(
+        "too_large", f"The file has {size / 1024 / 1024:.0f} MB; at most {MAX_BYTES // 1024 // 1024} MB can be read."
+    )
+
+
+def _check_header(image: Image.Image, kind: str) -> None:
+    width, height = image.size
+    max_pixels = MAX_PIXELS_JPEG if kind == "JPEG" else MAX_PIXELS_PNG
+    if width * height > max_pixels:
+        raise PictureError(
+            "too_many_pixels",
+            f"The picture has {width} x {height} pixels; at most {max_pixels // 1_000_000} million can be read.",
+        )
+    if min(width, height) < MIN_SIDE_PX:
+        raise PictureError(
+            "too_small",
+            f"The picture has {width} x {height} pixels; at least {MIN_SIDE_PX} x {MIN_SIDE_PX} are needed.",
+        )
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise PictureError("odd_shape", f"The picture is {width} x {height} pixels, far too narrow for a lesion.")
+    if kind == "PNG" and getattr(image, "n_frames", 1) > 1:
+        raise PictureError("animated", "The picture is an animation; one still picture is needed.")
+    if image.mode not in _MODES:
+        raise PictureError("unreadable", f"Pictures of the kind {image.mode!r} cannot be read.")
+
+
+def _turn_upright(image: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation; damaged EXIF counts as upright."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:
+        return image
+
+
+def _to_srgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "I;16", "I;16B"):
+        # Pillow's own conversion clips 16-bit grey to white instead of scaling it.
+        values = np.asarray(image).astype(np.uint32)
+        return Image.fromarray((values // 257).astype(np.uint8), "L").convert("RGB")
+    profile = image.info.get("icc_profile")
+    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, image)
+    return _apply_profile(image.convert("RGB"), profile)
+
+
+def _apply_profile(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Convert to sRGB where the profile is a small matrix profile for RGB; leave the picture alone otherwise.
+
+    Profiles come from strangers and go to a C library, so only the simple kind that cameras and phones write
+    (matrix and curves, no look-up tables) is let through.
+    """
+    if not profile or len(profile) > MAX_ICC_BYTES or profile[16:20] != b"RGB " or b"A2B0" in profile[128:512]:
+        return image
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        return converted if converted is not None else image
+    except Exception:  # A broken profile is no reason to refuse the picture.
+        return image

@@ -1,0 +1,176 @@
+"""Divide lesions, never pictures, into train, valid and test.
+
+Two pictures of one lesion on both sides of a split let a network recognise the lesion instead of the disease: under
+a random split by picture, 69 % of HAM10000's melanoma pictures have a sister picture in train. A published list also
+names 18 pairs of near-identical pictures under different lesion ids; their lesions are united before splitting.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from skinai.artefacts import write_atomic
+from skinai.data.metadata import listed
+from skinai.errors import DataError
+
+SUBSETS = ("train", "valid", "test")
+SHARES = {"train": 0.65, "valid": 0.15, "test": 0.20}
+DEFAULT_SEED = 20261123
+SPLIT_FILE = "split.csv"
+
+
+def read_near_duplicates(folder: Path | None = None) -> list[tuple[str, str]]:
+    """Return the pairs of near-identical pictures: the list that ships with skinai, plus the folder's own.
+
+    The list that ships was published with the Corrected-Skin-Image-Datasets; a data folder may add pairs in a
+    `near_duplicates.csv` with the columns `image_id_a` and `image_id_b`.
+    """
+    texts = [resources.files("skinai.data").joinpath("near_duplicates.csv").read_text(encoding="utf-8")]
+    if folder is not None and (own := Path(folder) / "near_duplicates.csv").is_file():
+        texts.append(own.read_text(encoding="utf-8-sig"))
+    pairs = set()
+    for text in texts:
+        table = pd.read_csv(io.StringIO(text), dtype=str)
+        if not {"image_id_a", "image_id_b"} <= set(table.columns):
+            raise DataError(f"near_duplicates.csv needs image_id_a and image_id_b. It has: {list(table.columns)}.")
+        pairs |= {tuple(sorted(pair)) for pair in zip(table["image_id_a"], table["image_id_b"], strict=True)}
+    return sorted(pairs)
+
+
+def split_lesions(
+    table: pd.DataFrame,
+    near_duplicates: Iterable[tuple[str, str]] = (),
+    *,
+    seed: int = DEFAULT_SEED,
+    shares: dict[str, float] = SHARES,
+) -> pd.DataFrame:
+    """Split by lesion, stratified by diagnosis, the same for the same table and seed.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With `image_id`, `lesion_id` and `dx`; rows whose picture is absent are split too, so a fuller copy of the
+        data falls into the same subsets.
+    near_duplicates : pairs of image_id
+        Lesions joined by a pair get into one group; pairs naming unknown pictures are passed over.
+    seed : int
+    shares : dict
+        Share of the lesions of each diagnosis by subset; sums to 1.
+
+    Returns
+    -------
+    DataFrame
+        `image_id`, `lesion_id`, `group`, `subset`, sorted by `image_id`. `group` is the first lesion id of the
+        lesions that belong together.
+    """
+    if abs(sum(shares.values()) - 1) > 1e-9:
+        raise DataError(f"The shares of a split sum to 1. Received: {shares}.")
+    group_of = _unite_lesions(table, near_duplicates)
+    rows = table[["image_id", "lesion_id", "dx"]].assign(group=table["lesion_id"].map(group_of))
+    lesions = rows.groupby("group").agg(dx=("dx", "first"), lesions=("lesion_id", "nunique")).sort_index()
+    rng = np.random.default_rng(seed)
+    subset_of: dict[str, str] = {}
+    for _, stratum in lesions.groupby("dx"):
+        stratum = stratum.iloc[rng.permutation(len(stratum))]
+        # A group goes where the middle of its run of lesions falls, so the shares count lesions, not groups.
+        middle = (stratum["lesions"].cumsum() - stratum["lesions"] / 2) / stratum["lesions"].sum()
+        edges = np.cumsum(list(shares.values()))[:-1]
+        names = np.array(list(shares))[np.searchsorted(edges, middle.to_numpy(), side="right")]
+        subset_of.update(zip(stratum.index, names, strict=True))
+    rows["subset"] = rows["group"].map(subset_of)
+    return rows[["image_id", "lesion_id", "group", "subset"]].sort_values("image_id", ignore_index=True)
+
+
+def write_split(split: pd.DataFrame, path: Path) -> None:
+    """Write a split; an existing file is never overwritten.
+
+    Raises
+    ------
+    DataError
+        If the file exists.
+    """
+    if Path(path).exists():
+        raise DataError(f"{path} exists; a split is written once. Name another file, or remove it first.")
+    write_atomic(Path(path), split.to_csv(index=False, lineterminator="\n"))
+
+
+def read_split(path: Path) -> pd.DataFrame:
+    """Read and check a split.
+
+    Raises
+    ------
+    DataError
+        If columns are missing, a subset is unknown, an `image_id` is repeated, or a lesion or group lies in two
+        subsets.
+    """
+    try:
+        split = pd.read_csv(path, dtype=str)
+    except FileNotFoundError as error:
+        raise DataError(f"The split {path} does not exist.") from error
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise DataError(f"{path} is not a comma-separated UTF-8 table.") from error
+    missing = [column for column in ("image_id", "lesion_id", "group", "subset") if column not in split.columns]
+    if missing:
+        raise DataError(f"Missing columns in {path}: {missing}.")
+    unknown = sorted(set(split["subset"].fillna("")) - set(SUBSETS))
+    if unknown:
+        raise DataError(f"Unknown subsets in {path}: {listed(unknown)}. Known are: {list(SUBSETS)}.")
+    repeated = split.loc[split["image_id"].duplicated(), "image_id"]
+    if len(repeated):
+        raise DataError(f"Repeated image_id in {path}: {listed(repeated)}.")
+    if leaks := find_leaks(split):
+        raise DataError(f"Lesions in more than one subset in {path}: {listed(leaks)}.")
+    return split
+
+
+def check_split(split: pd.DataFrame, table: pd.DataFrame, near_duplicates: Iterable[tuple[str, str]]) -> None:
+    """Check a split against the metadata: a file's own lesion ids may be wrong.
+
+    Parameters
+    ----------
+    split : DataFrame
+    table : DataFrame
+        With `image_id` and `lesion_id`.
+    near_duplicates : pairs of image_id
+
+    Raises
+    ------
+    DataError
+        If a lesion, or lesions joined by near-duplicates, lie in two subsets.
+    """
+    group_of = _unite_lesions(table, near_duplicates)
+    rows = split[["image_id", "subset"]].merge(table[["image_id", "lesion_id"]], on="image_id")
+    if leaks := find_leaks(rows.assign(group=rows["lesion_id"].map(group_of))):
+        raise DataError(f"The split has lesions in more than one subset: {listed(leaks)}.")
+
+
+def find_leaks(split: pd.DataFrame) -> list[str]:
+    """Return the lesion ids and groups that lie in more than one subset."""
+    leaks: set[str] = set()
+    for column in ("lesion_id", "group"):
+        subsets = split.groupby(column)["subset"].nunique()
+        leaks |= set(subsets.index[subsets > 1])
+    return sorted(leaks)
+
+
+def _unite_lesions(table: pd.DataFrame, near_duplicates: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the group of every lesion: the smallest lesion id among those joined by near-duplicates."""
+    parent = {lesion: lesion for lesion in table["lesion_id"]}
+    lesion_of = dict(zip(table["image_id"], table["lesion_id"], strict=True))
+
+    def root(lesion: str) -> str:
+        while parent[lesion] != lesion:
+            lesion = parent[lesion]
+        return lesion
+
+    for a, b in near_duplicates:
+        if a in lesion_of and b in lesion_of:
+            first, second = sorted((root(lesion_of[a]), root(lesion_of[b])))
+            parent[second] = first
+    return {lesion: root(lesion) for lesion in parent}

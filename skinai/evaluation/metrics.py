@@ -1,0 +1,127 @@
+"""Figures that follow from a confusion matrix, for one matrix or for thousands of bootstrap draws at once.
+
+Everywhere: rows are the truth, columns the answer, and an undefined figure is NaN, neither 0 nor 1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def confusion_matrix(truth: np.ndarray, chosen: np.ndarray, class_count: int) -> np.ndarray:
+    """Count pictures by truth and answer.
+
+    Parameters
+    ----------
+    truth, chosen : ndarray of shape (n,), int
+        Class indices.
+    class_count : int
+
+    Returns
+    -------
+    ndarray of shape (class_count, class_count), int
+
+    >>> confusion_matrix(np.array([0, 0, 1]), np.array([0, 1, 1]), 2).tolist()
+    [[1, 1], [0, 1]]
+    """
+    cells = np.bincount(truth * class_count + chosen, minlength=class_count**2)
+    return cells.reshape(class_count, class_count)
+
+
+def resample_confusion(
+    truth: np.ndarray, chosen: np.ndarray, groups: np.ndarray, class_count: int, *, draws: int, seed: int
+) -> np.ndarray:
+    """Return confusion matrices of bootstrap draws that take or leave whole lesions.
+
+    Pictures of one lesion are alike, so drawing pictures would make every interval too narrow.
+
+    Parameters
+    ----------
+    truth, chosen : ndarray of shape (n,), int
+    groups : ndarray of shape (n,)
+        The lesion, or group of lesions, of each picture.
+    class_count : int
+    draws : int
+    seed : int
+
+    Returns
+    -------
+    ndarray of shape (draws, class_count, class_count), int
+    """
+    names, group = np.unique(groups, return_inverse=True)
+    cells = np.zeros((len(names), class_count**2), dtype=np.int64)
+    np.add.at(cells, (group, truth * class_count + chosen), 1)
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
+    return (drawn @ cells).reshape(draws, class_count, class_count)
+
+
+def precision(confusion: np.ndarray) -> np.ndarray:
+    """Return the share of right answers among all answers of each class, shape (..., class_count)."""
+    return _divide(_hits(confusion), confusion.sum(axis=-2))
+
+
+def recall(confusion: np.ndarray) -> np.ndarray:
+    """Return the share of each class that was found (its sensitivity), shape (..., class_count)."""
+    return _divide(_hits(confusion), confusion.sum(axis=-1))
+
+
+def f1_score(confusion: np.ndarray) -> np.ndarray:
+    """Return the harmonic mean of precision and recall, shape (..., class_count); NaN where a class never occurs."""
+    return _divide(2 * _hits(confusion), confusion.sum(axis=-2) + confusion.sum(axis=-1))
+
+
+def accuracy(confusion: np.ndarray) -> np.ndarray:
+    """Return the share of right answers, shape (...)."""
+    return _divide(_hits(confusion).sum(axis=-1), confusion.sum(axis=(-2, -1)))
+
+
+def balanced_accuracy(confusion: np.ndarray) -> np.ndarray:
+    """Return the mean recall over the classes that occur, shape (...)."""
+    return _mean_defined(recall(confusion))
+
+
+def macro_f1(confusion: np.ndarray) -> np.ndarray:
+    """Return the mean F1 over the classes that occur as truth or as answer, shape (...)."""
+    return _mean_defined(f1_score(confusion))
+
+
+def weighted_f1(confusion: np.ndarray) -> np.ndarray:
+    """Return the mean F1 weighted by how often each class is the truth, shape (...)."""
+    occurrences = confusion.sum(axis=-1)
+    # A class that never occurs as truth weighs nothing, whatever its F1.
+    weighted = np.where(occurrences > 0, occurrences * f1_score(confusion), 0.0)
+    return _divide(weighted.sum(axis=-1), occurrences.sum(axis=-1))
+
+
+def percentile_interval(draws: np.ndarray, *, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Return the percentile bootstrap interval over the first axis; draws in which a figure is undefined are left out.
+
+    Parameters
+    ----------
+    draws : ndarray of shape (draws, ...)
+    level : float
+
+    Returns
+    -------
+    low, high : ndarray of shape (...)
+        NaN where the figure is defined in fewer than half of the draws.
+    """
+    enough = np.isfinite(draws).mean(axis=0) >= 0.5
+    filled = np.where(enough, draws, 0.0)
+    tail = (1 - level) / 2
+    low, high = np.nanquantile(filled, [tail, 1 - tail], axis=0)
+    return np.where(enough, low, np.nan), np.where(enough, high, np.nan)
+
+
+def _hits(confusion: np.ndarray) -> np.ndarray:
+    return np.diagonal(confusion, axis1=-2, axis2=-1)
+
+
+def _divide(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)
+
+
+def _mean_defined(values: np.ndarray) -> np.ndarray:
+    defined = np.isfinite(values)
+    return _divide(np.where(defined, values, 0.0).sum(axis=-1), defined.sum(axis=-1))

@@ -1,0 +1,250 @@
+"""The report card: every figure with its n and its interval, from one table of predictions."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skinai.artefacts import hash_file, write_json
+from skinai.data.predictions import predictions_file, probability_matrix, read_predictions
+from skinai.errors import DataError
+from skinai.evaluation import metrics
+from skinai.labels import HAM10000, LabelSet
+
+REPORT_FILE = "report.json"
+DRAWS = 2000
+SEED = 1
+OVERALL = {
+    "accuracy": metrics.accuracy,
+    "balanced_accuracy": metrics.balanced_accuracy,
+    "macro_f1": metrics.macro_f1,
+    "weighted_f1": metrics.weighted_f1,
+}
+PER_CLASS = {"precision": metrics.precision, "recall": metrics.recall, "f1": metrics.f1_score}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One figure.
+
+    Attributes
+    ----------
+    value : float
+        NaN where it is not applicable.
+    n : int
+        The pictures it rests on.
+    low, high : float
+        95 % interval, resampled by lesion; NaN where it is not applicable.
+    """
+
+    value: float
+    n: int
+    low: float
+    high: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return ``value``, ``n`` and ``interval``; null stands for not applicable."""
+        interval = None if math.isnan(self.low) else [round(self.low, 4), round(self.high, 4)]
+        return {"value": None if math.isnan(self.value) else round(self.value, 4), "n": self.n, "interval": interval}
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Estimate:
+        """Read what :meth:`as_dict` wrote."""
+        low, high = facts["interval"] or (math.nan, math.nan)
+        value = math.nan if facts["value"] is None else float(facts["value"])
+        return cls(value, int(facts["n"]), float(low), float(high))
+
+    def __str__(self) -> str:
+        if math.isnan(self.value):
+            return "not applicable"
+        return f"{self.value:.3f}" + ("" if math.isnan(self.low) else f" ({self.low:.3f} to {self.high:.3f})")
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """All figures of one model on one subset.
+
+    Attributes
+    ----------
+    model_name, fingerprint : str
+    subset : str
+    predictions_hash : str
+        SHA-256 of the table it was made from.
+    pictures, lesions : int
+    labels : LabelSet
+    overall : mapping of str to Estimate
+        ``accuracy``, ``balanced_accuracy``, ``macro_f1``, ``weighted_f1``.
+    baseline : mapping of str to Estimate
+        The same figures for always answering the most frequent class.
+    baseline_code : str
+    classes : mapping of str to mapping of str to Estimate
+        Code to ``precision`` (n: answers), ``recall`` (n: pictures) and ``f1`` (n: pictures).
+    class_lesions : mapping of str to int
+        Code to the number of its lesions.
+    confusion : ndarray of shape (classes, classes), int
+        Rows are the truth, columns the answer.
+    """
+
+    model_name: str
+    fingerprint: str
+    subset: str
+    predictions_hash: str
+    pictures: int
+    lesions: int
+    labels: LabelSet
+    overall: Mapping[str, Estimate]
+    baseline: Mapping[str, Estimate]
+    baseline_code: str
+    classes: Mapping[str, Mapping[str, Estimate]]
+    class_lesions: Mapping[str, int]
+    confusion: np.ndarray
+
+    def frame(self) -> pd.DataFrame:
+        """Return one row a class: name, n, lesions, and each figure with its interval."""
+        rows = []
+        for label in self.labels:
+            row: dict[str, Any] = {
+                "code": label.code,
+                "diagnosis": label.name,
+                "pictures": self.classes[label.code]["recall"].n,
+                "lesions": self.class_lesions[label.code],
+            }
+            for name, estimate in self.classes[label.code].items():
+                row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as it is written into ``report.json``."""
+        return {
+            "model": self.model_name,
+            "fingerprint": self.fingerprint,
+            "subset": self.subset,
+            "predictions_sha256": self.predictions_hash,
+            "pictures": self.pictures,
+            "lesions": self.lesions,
+            "intervals": {"level": 0.95, "method": "percentile bootstrap by lesion", "draws": DRAWS, "seed": SEED},
+            "order": list(self.labels.codes),
+            "overall": {name: estimate.as_dict() for name, estimate in self.overall.items()},
+            "baseline": {"always": self.baseline_code}
+            | {name: estimate.as_dict() for name, estimate in self.baseline.items()},
+            "classes": {
+                code: {"lesions": self.class_lesions[code]}
+                | {name: estimate.as_dict() for name, estimate in figures.items()}
+                for code, figures in self.classes.items()
+            },
+            "confusion": self.confusion.tolist(),
+        }
+
+
+def evaluate_predictions(
+    path: Path, *, model_name: str, fingerprint: str, subset: str, labels: LabelSet = HAM10000
+) -> EvaluationReport:
+    """Compute the report of a stored table of predictions.
+
+    Parameters
+    ----------
+    path : Path
+        See :func:`skinai.data.predictions.read_predictions`, whose errors are raised.
+    model_name, fingerprint, subset : str
+        Written into the report.
+    labels : LabelSet
+    """
+    table = read_predictions(path, labels)
+    truth = np.array([labels.index(code) for code in table["truth"]])
+    chosen = probability_matrix(table, labels).argmax(axis=1)
+    groups = table["group"].to_numpy()
+    most_frequent = int(np.bincount(truth, minlength=len(labels)).argmax())
+    overall, classes, confusion = _estimate_all(truth, chosen, groups, labels)
+    baseline, _, _ = _estimate_all(truth, np.full_like(chosen, most_frequent), groups, labels)
+    lesions = table.groupby("truth")["lesion"].nunique()
+    return EvaluationReport(
+        model_name=model_name,
+        fingerprint=fingerprint,
+        subset=subset,
+        predictions_hash=hash_file(path),
+        pictures=len(table),
+        lesions=int(table["lesion"].nunique()),
+        labels=labels,
+        overall=overall,
+        baseline=baseline,
+        baseline_code=labels.codes[most_frequent],
+        classes=classes,
+        class_lesions={code: int(lesions.get(code, 0)) for code in labels.codes},
+        confusion=confusion,
+    )
+
+
+def write_report(report: EvaluationReport, folder: Path) -> None:
+    """Write ``report.json`` into a model folder."""
+    write_json(Path(folder) / REPORT_FILE, report.as_dict())
+
+
+def read_report(folder: Path, labels: LabelSet = HAM10000) -> EvaluationReport:
+    """Read ``report.json`` and check that it was made from the predictions beside it.
+
+    Raises
+    ------
+    DataError
+        If it is missing, damaged, has another class order, or belongs to other predictions.
+    """
+    path = Path(folder) / REPORT_FILE
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        if tuple(facts["order"]) != labels.codes:
+            raise DataError(f"{path} has the class order {facts['order']}, not {list(labels.codes)}.")
+        report = EvaluationReport(
+            model_name=facts["model"],
+            fingerprint=facts["fingerprint"],
+            subset=facts["subset"],
+            predictions_hash=facts["predictions_sha256"],
+            pictures=int(facts["pictures"]),
+            lesions=int(facts["lesions"]),
+            labels=labels,
+            overall={name: Estimate.from_dict(facts["overall"][name]) for name in OVERALL},
+            baseline={name: Estimate.from_dict(facts["baseline"][name]) for name in OVERALL},
+            baseline_code=facts["baseline"]["always"],
+            classes={
+                code: {name: Estimate.from_dict(facts["classes"][code][name]) for name in PER_CLASS}
+                for code in labels.codes
+            },
+            class_lesions={code: int(facts["classes"][code]["lesions"]) for code in labels.codes},
+            confusion=np.array(facts["confusion"], dtype=np.int64).reshape(len(labels), len(labels)),
+        )
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist; this model has not been evaluated yet.") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} is damaged: {error}.") from error
+    predictions = Path(folder) / predictions_file(report.subset)
+    if not predictions.is_file() or hash_file(predictions) != report.predictions_hash:
+        raise DataError(f"{path} was not made from the {predictions.name} beside it.")
+    return report
+
+
+def _estimate_all(
+    truth: np.ndarray, chosen: np.ndarray, groups: np.ndarray, labels: LabelSet
+) -> tuple[dict[str, Estimate], dict[str, dict[str, Estimate]], np.ndarray]:
+    confusion = metrics.confusion_matrix(truth, chosen, len(labels))
+    draws = metrics.resample_confusion(truth, chosen, groups, len(labels), draws=DRAWS, seed=SEED)
+    overall = {}
+    for name, figure in OVERALL.items():
+        low, high = metrics.percentile_interval(figure(draws))
+        overall[name] = Estimate(float(figure(confusion)), len(truth), float(low), float(high))
+    answers, occurrences = confusion.sum(axis=0), confusion.sum(axis=1)
+    classes: dict[str, dict[str, Estimate]] = {code: {} for code in labels.codes}
+    for name, figure in PER_CLASS.items():
+        values = figure(confusion)
+        low, high = metrics.percentile_interval(figure(draws))
+        counts = answers if name == "precision" else occurrences
+        for index, code in enumerate(labels.codes):
+            classes[code][name] = Estimate(
+                float(values[index]), int(counts[index]), float(low[index]), float(high[index])
+            )
+    return overall, classes, confusion

@@ -1,0 +1,109 @@
+"""The label sets: code, order, full name, risk group. Typed here once and imported everywhere.
+
+Four class orders circulate for HAM10000, and a model trained on one and shown with another looks plausible while it
+is wrong. The order below is alphabetical by code; a model folder states the order it was trained with and is
+refused if it differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Label:
+    """One diagnosis of a label set.
+
+    Attributes
+    ----------
+    code : str
+        The data set's own code, such as ``"mel"``.
+    name : str
+        The name shown on screen.
+    malignant : bool
+        Whether its probability counts towards the summed malignant probability.
+    isic_code : str
+        The column name in ISIC challenge tables.
+    icd10 : str
+        The ICD-10-CM code; an umbrella code where the class mixes several diagnoses.
+    """
+
+    code: str
+    name: str
+    malignant: bool
+    isic_code: str
+    icd10: str
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """An ordered set of labels; position is the index of a model's output.
+
+    Raises
+    ------
+    ValueError
+        If two labels share a code.
+    """
+
+    name: str
+    labels: tuple[Label, ...]
+    isic_order: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(set(self.codes)) != len(self.labels):
+            raise ValueError(f"Label set {self.name!r} repeats a code. Received: {list(self.codes)}")
+        if set(self.isic_order) != {label.isic_code for label in self.labels}:
+            raise ValueError(f"Label set {self.name!r} has an ISIC order that does not cover its labels.")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __iter__(self) -> Iterator[Label]:
+        return iter(self.labels)
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The codes in model order."""
+        return tuple(label.code for label in self.labels)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The full names in model order."""
+        return tuple(label.name for label in self.labels)
+
+    @property
+    def malignant_codes(self) -> tuple[str, ...]:
+        """The codes whose probabilities make the summed malignant probability."""
+        return tuple(label.code for label in self.labels if label.malignant)
+
+    def index(self, code: str) -> int:
+        """Return the position of `code` in a model's output.
+
+        >>> HAM10000.index("mel")
+        4
+        """
+        return self.codes.index(code)
+
+    def by_isic_code(self, isic_code: str) -> Label:
+        """Return the label whose ISIC column is `isic_code`.
+
+        >>> HAM10000.by_isic_code("NV").name
+        'Melanocytic naevus'
+        """
+        return next(label for label in self.labels if label.isic_code == isic_code)
+
+
+HAM10000 = LabelSet(
+    name="HAM10000",
+    labels=(
+        Label("akiec", "Actinic keratosis / Bowen's disease", True, "AKIEC", "L57.0"),
+        Label("bcc", "Basal cell carcinoma", True, "BCC", "C44.91"),
+        Label("bkl", "Benign keratosis-like lesion", False, "BKL", "L82.1"),
+        Label("df", "Dermatofibroma", False, "DF", "D23.9"),
+        Label("mel", "Melanoma", True, "MEL", "C43.9"),
+        Label("nv", "Melanocytic naevus", False, "NV", "D22.9"),
+        Label("vasc", "Vascular lesion", False, "VASC", "D18.01"),
+    ),
+    isic_order=("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC"),
+)

@@ -1,0 +1,1 @@
+"""Keras architectures, and the model folder in which training and serving meet."""

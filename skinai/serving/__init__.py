@@ -1,0 +1,1 @@
+"""From a picture to a `Prediction`, with LiteRT and without TensorFlow."""

@@ -1,0 +1,294 @@
+"""One run from a data folder to a model folder, and the one look at `test` that follows it."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from skinai.artefacts import hash_file, remove_stale_temporaries, write_atomic, write_json
+from skinai.data.drawing import draw_lesion
+from skinai.data.images import FrameRule, frame_picture
+from skinai.data.metadata import DataFolder, Remark, listed
+from skinai.data.predictions import build_predictions, predictions_file, write_predictions
+from skinai.data.split import SPLIT_FILE, check_split, read_near_duplicates, read_split
+from skinai.data.summary import DATASET_FILE, build_summary
+from skinai.errors import DataError, UsageError
+from skinai.model.architectures import find_architecture, finish_network
+from skinai.model.bundle import (
+    BUNDLE_FILE,
+    EXPORT_FILE,
+    KERAS_FILE,
+    PROBE_FILE,
+    Bundle,
+    load_bundle,
+    write_bundle,
+)
+from skinai.model.export import export_litert, load_keras_model, save_keras_model
+from skinai.training.calibration import fit_calibration
+from skinai.training.checkpoint import CHECKPOINT_FILE
+from skinai.training.config import TrainingConfig
+from skinai.training.fit import Subset, best_epoch, class_prior, fit_network, predict_logits
+from skinai.training.frames import Frames, load_frames
+
+LOG_FILE = "training_log.csv"
+LOOKS_FILE = "test_looks.csv"
+PROBE_SEED = 7
+LICENCE = (
+    "Weights trained on HAM10000 (Tschandl et al. 2018, doi:10.7910/DVN/DBW86T, CC BY-NC 4.0): "
+    "non-commercial use only, see models/LICENSE. Not a medical device."
+)
+_PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "pillow")
+
+
+@dataclass(frozen=True)
+class RunData:
+    """The pictures of a run.
+
+    Attributes
+    ----------
+    frames : dict
+        Subset name to its frames.
+    data_hash : str
+        SHA-256 over the ids, subsets, diagnoses and contents of these pictures.
+    remarks : tuple of Remark
+    """
+
+    frames: dict[str, Frames]
+    data_hash: str
+    remarks: tuple[Remark, ...]
+
+
+def train_model(
+    config: TrainingConfig,
+    data: DataFolder,
+    split: pd.DataFrame,
+    out: Path,
+    *,
+    resume: bool = False,
+    verbose: bool = True,
+    say: Callable[[str], object] = print,
+) -> Bundle:
+    """Train a network and write its model folder, all but the look at `test`.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+    data : DataFolder
+    split : DataFrame
+        See :mod:`skinai.data.split`.
+    out : Path
+        The model folder; must not hold a finished model.
+    resume : bool
+        Go on with the interrupted run in `out`.
+    verbose : bool
+        Show progress bars.
+    say : callable
+        Receives one sentence at a time.
+
+    Raises
+    ------
+    UsageError
+        If `out` holds a finished model, or an interrupted run and `resume` is not set, or the reverse.
+    DataError
+        If the split leaks or leaves `train` or `valid` without pictures.
+    """
+    _check_out(out, resume=resume)
+    check_split(split, data.table, read_near_duplicates(data.path))
+    out.mkdir(parents=True, exist_ok=True)
+    remove_stale_temporaries(out)
+    architecture, codes = find_architecture(config.architecture), data.labels.codes
+    run = load_run_data(data, split, architecture.frame, subsets=("train", "valid"), verbose=verbose)
+    for remark in run.remarks:
+        say(remark.sentence)
+    train, valid = (as_subset(run.frames[subset], codes) for subset in ("train", "valid"))
+    network, history = fit_network(
+        config,
+        train,
+        valid,
+        class_count=len(codes),
+        checkpoint_path=out / CHECKPOINT_FILE,
+        data_hash=run.data_hash,
+        resume=resume,
+        verbose=verbose,
+        on_epoch=lambda rows: _write_log(rows, out),
+    )
+    # A run that was killed after its last checkpoint has not written the last row yet.
+    _write_log(history, out)
+    prior = class_prior(train.truth, len(codes))
+    calibration, calibrations = fit_calibration(
+        predict_logits(network, valid.pixels), valid.truth, prior, logit_adjustment=config.logit_adjustment
+    )
+    model = finish_network(network, offset=np.array(calibration.offset), temperature=calibration.temperature)
+    facts = {
+        "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "data": {
+            "name": data.labels.name,
+            "metadata_sha256": data.metadata_hash,
+            "pictures_sha256": run.data_hash,
+            "listed": len(data.table),
+            "train": len(train.truth),
+            "valid": len(valid.truth),
+        },
+        "training": {
+            "configuration": config.as_dict(),
+            "epochs": len(history),
+            "best_epoch": best_epoch(history),
+            "fit_seconds": round(sum(row["seconds"] for row in history)),
+            "parameters": int(model.count_params()),
+        },
+        "calibration": calibration.as_dict() | {"tried_on_valid": calibrations},
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
+        "licence": LICENCE,
+    }
+    bundle = _write_folder(model, out, data, split, run, facts)
+    (out / CHECKPOINT_FILE).unlink(missing_ok=True)
+    return bundle
+
+
+def look_at_test(
+    folder: Path, data: DataFolder, *, purpose: str, verbose: bool = True, say: Callable[[str], object] = print
+) -> Path:
+    """Predict the `test` subset, once, and log the look beside the model folder.
+
+    Parameters
+    ----------
+    folder : Path
+        A model folder without ``predictions_test.csv``.
+    data : DataFolder
+    purpose : str
+        Why `test` is looked at; goes into ``test_looks.csv``.
+    verbose : bool
+        Show a progress bar.
+    say : callable
+        Receives one sentence at a time.
+
+    Returns
+    -------
+    Path
+        The table written.
+
+    Raises
+    ------
+    UsageError
+        If `test` has been looked at with this model.
+    """
+    bundle = load_bundle(folder)
+    path = folder / predictions_file("test")
+    if path.exists():
+        raise UsageError(f"{path} exists: test is looked at once for a model.")
+    run = load_run_data(data, read_split(folder / SPLIT_FILE), bundle.frame, subsets=("test",), verbose=verbose)
+    for remark in run.remarks:
+        say(remark.sentence)
+    _log_look(folder, bundle, pictures=len(run.frames["test"].table), purpose=purpose)
+    model = load_keras_model(folder / KERAS_FILE)
+    frames = run.frames["test"]
+    write_predictions(build_predictions(frames.table, predict_logits(model, frames.pixels), data.labels), path)
+    return path
+
+
+def load_run_data(
+    data: DataFolder, split: pd.DataFrame, rule: FrameRule, *, subsets: tuple[str, ...], verbose: bool
+) -> RunData:
+    """Decode the pictures of the named subsets."""
+    rows = data.present.merge(split[["image_id", "group", "subset"]], on="image_id", how="left")
+    remarks = list(data.remarks)
+    outside = rows.loc[rows["subset"].isna(), "image_id"]
+    if len(outside):
+        remarks.append(
+            Remark("not_split", f"{len(outside)} pictures are not in the split: {listed(outside)}; left out.")
+        )
+    rows = rows[rows["subset"].isin(subsets)]
+    bar = keras.utils.Progbar(len(rows), unit_name="picture", verbose=1 if verbose else 0)
+    loaded = load_frames(rows.reset_index(drop=True), rule, on_progress=bar.update)
+    for image_id, reason in loaded.unreadable.items():
+        remarks.append(Remark("unreadable", f"{image_id} could not be read and is left out: {reason}"))
+    frames = {}
+    digest = hashlib.sha256()
+    for subset in subsets:
+        mask = (loaded.table["subset"] == subset).to_numpy()
+        if not mask.any():
+            raise DataError(f"The split leaves no readable picture in {subset}.")
+        hashes = [file_hash for file_hash, inside in zip(loaded.hashes, mask, strict=True) if inside]
+        frames[subset] = Frames(loaded.table[mask].reset_index(drop=True), loaded.pixels[mask], hashes, {})
+        rows_read = frames[subset].table
+        for image_id, dx, file_hash in zip(rows_read["image_id"], rows_read["dx"], hashes, strict=True):
+            digest.update(f"{image_id} {subset} {dx} {file_hash}\n".encode())
+    return RunData(frames, digest.hexdigest(), tuple(remarks))
+
+
+def as_subset(frames: Frames, codes: tuple[str, ...]) -> Subset:
+    """Return frames with their classes as indices of `codes`."""
+    index = {code: position for position, code in enumerate(codes)}
+    return Subset(frames.pixels, np.array([index[code] for code in frames.table["dx"]], dtype=np.int64))
+
+
+def _check_out(out: Path, *, resume: bool) -> None:
+    if (out / BUNDLE_FILE).exists():
+        raise UsageError(f"{out} holds a finished model; name another folder or remove it first.")
+    interrupted = (out / CHECKPOINT_FILE).exists()
+    if interrupted and not resume:
+        raise UsageError(f"{out} holds an interrupted run; give --resume to go on, or remove the folder first.")
+    if resume and not interrupted:
+        raise UsageError(f"There is no interrupted run in {out}: {CHECKPOINT_FILE} is missing.")
+
+
+def _write_folder(
+    model: keras.Model, out: Path, data: DataFolder, split: pd.DataFrame, run: RunData, facts: dict[str, Any]
+) -> Bundle:
+    """Write every part, and ``bundle.json`` last: a folder without it is no model."""
+    save_keras_model(model, out / KERAS_FILE)
+    export_litert(model, out / EXPORT_FILE)
+    write_atomic(out / SPLIT_FILE, split.to_csv(index=False, lineterminator="\n"))
+    valid = run.frames["valid"]
+    predictions = build_predictions(valid.table, predict_logits(model, valid.pixels), data.labels)
+    write_predictions(predictions, out / predictions_file("valid"))
+    write_json(out / DATASET_FILE, build_summary(data, split, tuple(remark.sentence for remark in run.remarks)))
+    probe = _write_probe(out)
+    frame = find_architecture(facts["training"]["configuration"]["architecture"]).frame
+    answer = predict_logits(model, frame_picture(probe, frame)[None])[0]
+    return write_bundle(
+        out,
+        labels=data.labels,
+        frame=frame,
+        probe=dict(zip(data.labels.codes, answer, strict=True)),
+        facts=facts | {"split": split["subset"].value_counts().sort_index().to_dict()},
+        parts=[SPLIT_FILE, predictions_file("valid"), DATASET_FILE, LOG_FILE],
+    )
+
+
+def _write_log(history: list[dict[str, Any]], out: Path) -> None:
+    write_atomic(out / LOG_FILE, pd.DataFrame(history).to_csv(index=False, lineterminator="\n"))
+
+
+def _write_probe(out: Path) -> np.ndarray:
+    probe = draw_lesion(PROBE_SEED, width_px=300, height_px=225)
+    buffer = io.BytesIO()
+    Image.fromarray(probe).save(buffer, format="PNG", optimize=True)
+    write_atomic(out / PROBE_FILE, buffer.getvalue())
+    return probe
+
+
+def _log_look(folder: Path, bundle: Bundle, *, pictures: int, purpose: str) -> None:
+    """Append to the list of looks before the look is taken, so that an interrupted one counts too."""
+    path = folder.parent / LOOKS_FILE
+    lines = (
+        path.read_text(encoding="utf-8") if path.exists() else "utc,model,fingerprint,pictures,split_sha256,purpose\n"
+    )
+    row = io.StringIO()
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    split_hash = hash_file(folder / SPLIT_FILE)[:12]
+    csv.writer(row, lineterminator="\n").writerow([now, bundle.name, bundle.fingerprint, pictures, split_hash, purpose])
+    write_atomic(path, lines + row.getvalue())

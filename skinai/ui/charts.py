@@ -1,0 +1,211 @@
+"""Plotly figures. One quantity has one colour; what is in question is highlighted and also said in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from skinai.evaluation.report import EvaluationReport
+from skinai.labels import HAM10000
+from skinai.serving.predictor import Prediction
+
+PLOT_CONFIG = {"displayModeBar": False, "displaylogo": False, "scrollZoom": False}
+
+
+@dataclass(frozen=True)
+class Palette:
+    """Colours with at least 3:1 against their background (4.5:1 for text)."""
+
+    highlight: str
+    plain: str
+    text: str
+
+
+LIGHT = Palette(highlight="#0F5C6E", plain="#8FA6AD", text="#1B2428")
+DARK = Palette(highlight="#6CC3D5", plain="#5B727C", text="#E6EDF1")
+# Okabe and Ito's palette, told apart also with colour blindness; grey for the naevi that fill every bar.
+CATEGORIES = {
+    "akiec": "#E69F00",
+    "bcc": "#0072B2",
+    "bkl": "#56B4E9",
+    "df": "#CC79A7",
+    "mel": "#D55E00",
+    "nv": "#9AA5AB",
+    "vasc": "#009E73",
+}
+
+
+def palette() -> Palette:
+    """Return the colours of the visitor's theme."""
+    return DARK if st.context.theme.type == "dark" else LIGHT
+
+
+def draw_probabilities(prediction: Prediction, colours: Palette) -> go.Figure:
+    """Draw one bar a class in the fixed order; the most probable is highlighted."""
+    top = prediction.top.code
+    names = [f"<b>{label.name}</b>" if label.code == top else label.name for label in prediction.labels]
+    colour = [colours.highlight if label.code == top else colours.plain for label in prediction.labels]
+    figure = go.Figure(
+        go.Bar(
+            x=list(prediction.probabilities),
+            y=names,
+            orientation="h",
+            marker_color=colour,
+            text=[
+                f"<b>{value:.1%}</b>" if label.code == top else f"{value:.1%}"
+                for label, value in zip(prediction.labels, prediction.probabilities, strict=True)
+            ],
+            textposition="outside",
+            textfont_color=colours.text,
+            cliponaxis=False,
+            hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+        )
+    )
+    figure.update_yaxes(autorange="reversed", automargin=True, tickfont_color=colours.text, fixedrange=True)
+    figure.update_xaxes(range=[0, 1.12], tickvals=[0, 0.25, 0.5, 0.75, 1], tickformat=".0%", fixedrange=True)
+    return _framed(figure, height=340)
+
+
+def draw_counts(counts: pd.Series, colours: Palette, *, unit: str) -> go.Figure:
+    """Draw one bar a diagnosis, in the fixed order.
+
+    Parameters
+    ----------
+    counts : Series
+        Code to count.
+    colours : Palette
+    unit : str
+        ``"pictures"`` or ``"lesions"``.
+    """
+    figure = go.Figure(
+        go.Bar(
+            x=counts.to_numpy(),
+            y=[HAM10000.labels[HAM10000.index(code)].name for code in counts.index],
+            orientation="h",
+            marker_color=colours.highlight,
+            text=[f"{count:,} ({count / counts.sum():.1%})" for count in counts],
+            textposition="outside",
+            textfont_color=colours.text,
+            cliponaxis=False,
+            hovertemplate="%{y}: %{x:,} " + unit + "<extra></extra>",
+        )
+    )
+    figure.update_yaxes(autorange="reversed", automargin=True, tickfont_color=colours.text, fixedrange=True)
+    figure.update_xaxes(range=[0, counts.max() * 1.3], title=unit, fixedrange=True)
+    return _framed(figure, height=340)
+
+
+def draw_breakdown(table: pd.DataFrame, colours: Palette, *, unit: str, share: bool) -> go.Figure:
+    """Draw stacked bars: one bar a row of `table`, one part a diagnosis.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Index: what it is broken down by; one column a code.
+    colours : Palette
+    unit : str
+    share : bool
+        Draw each row as 100 %.
+    """
+    values = table.div(table.sum(axis=1), axis=0) if share else table
+    figure = go.Figure(
+        [
+            go.Bar(
+                x=values[code],
+                y=[str(value) for value in values.index],
+                name=HAM10000.labels[HAM10000.index(code)].name,
+                orientation="h",
+                marker_color=CATEGORIES[code],
+                marker_line={"width": 0.5, "color": "rgba(127,127,127,0.6)"},
+                customdata=table[code],
+                hovertemplate="%{y}, %{fullData.name}: %{customdata:,} " + unit + "<extra></extra>",
+            )
+            for code in table.columns
+        ]
+    )
+    legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "traceorder": "normal"}
+    figure.update_layout(barmode="stack", legend=legend)
+    figure.update_yaxes(
+        autorange="reversed", automargin=True, tickfont_color=colours.text, fixedrange=True, type="category"
+    )
+    figure.update_xaxes(
+        title=f"share of {unit}" if share else unit, tickformat=".0%" if share else ",", fixedrange=True
+    )
+    return _framed(figure, height=210 + 30 * len(table), bottom=150)
+
+
+def draw_confusion(report: EvaluationReport, *, share: bool) -> go.Figure:
+    """Draw the confusion matrix: rows are the truth, columns the answer, colour is the share of the row."""
+    counts = report.confusion
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    text = (
+        [[f"{cell:.0%}" for cell in row] for row in shares]
+        if share
+        else [[f"{cell:,}" for cell in row] for row in counts]
+    )
+    codes, names = list(report.labels.codes), report.labels.names
+    figure = go.Figure(
+        go.Heatmap(
+            z=shares,
+            x=codes,
+            y=codes,
+            text=text,
+            texttemplate="%{text}",
+            colorscale="Cividis",
+            zmin=0,
+            zmax=1,
+            xgap=2,
+            ygap=2,
+            colorbar={"title": "share of<br>the truth", "tickformat": ".0%", "thickness": 12},
+            customdata=[[(names[i], names[j], counts[i][j]) for j in range(len(codes))] for i in range(len(codes))],
+            hovertemplate="truth: %{customdata[0]}<br>answer: %{customdata[1]}<br>%{customdata[2]:,} pictures, "
+            "%{z:.1%} of the truth<extra></extra>",
+        )
+    )
+    figure.update_yaxes(autorange="reversed", title="truth", fixedrange=True)
+    figure.update_xaxes(title="answer", fixedrange=True)
+    return _framed(figure, height=460)
+
+
+def draw_class_f1(report: EvaluationReport, colours: Palette) -> go.Figure:
+    """Draw F1 of each class with its interval."""
+    table = report.frame()
+    figure = go.Figure(
+        go.Scatter(
+            x=table["f1"],
+            y=[f"{row.diagnosis}  (n {row.pictures:,})" for row in table.itertuples()],
+            mode="markers",
+            marker={"size": 11, "color": colours.highlight},
+            cliponaxis=False,
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": table["f1_high"] - table["f1"],
+                "arrayminus": table["f1"] - table["f1_low"],
+                "color": colours.highlight,
+                "thickness": 2,
+                "width": 6,
+            },
+            hovertemplate="%{y}: F1 %{x:.3f}<extra></extra>",
+        )
+    )
+    figure.update_yaxes(autorange="reversed", automargin=True, tickfont_color=colours.text, fixedrange=True)
+    figure.update_xaxes(range=[0, 1], title="F1, 95 % interval", fixedrange=True)
+    return _framed(figure, height=340)
+
+
+def describe_probabilities(prediction: Prediction) -> str:
+    """Return the chart in words, for those who cannot see it."""
+    parts = [
+        f"{name} {value:.1%}" for name, value in zip(prediction.labels.names, prediction.probabilities, strict=True)
+    ]
+    return "Bar chart of seven probabilities: " + ", ".join(parts) + "."
+
+
+def _framed(figure: go.Figure, *, height: int, bottom: int = 8) -> go.Figure:
+    figure.update_layout(height=height, margin={"l": 8, "r": 8, "t": 8, "b": bottom}, bargap=0.28)
+    return figure

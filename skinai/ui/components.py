@@ -1,0 +1,65 @@
+"""The parts that pages are made of."""
+
+from __future__ import annotations
+
+import html
+import logging
+import math
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from skinai import __version__
+from skinai.errors import SkinaiError
+from skinai.evaluation.report import Estimate
+from skinai.ui import charts, resources, wording
+
+LOG = logging.getLogger("skinai.ui")
+_NOTICE_STYLE = (
+    "border-left:4px solid #C77700;background:rgba(199,119,0,.13);padding:.45rem .8rem;border-radius:.3rem;"
+    "font-size:.95rem;font-weight:600"
+)
+
+
+def show_notice() -> None:
+    """Show the standing notice of every page."""
+    st.html(f'<div role="note" style="{_NOTICE_STYLE}">{html.escape(wording.NOTICE)}</div>')
+
+
+def show_footer() -> None:
+    """Show which model answers on this installation, on every page."""
+    try:
+        bundle = resources.load_bundle_in_use()
+        model = f"Model {bundle.name}, fingerprint {bundle.fingerprint}."
+    except SkinaiError:
+        model = "No usable model."
+    st.divider()
+    st.caption(f"{model} skinai {__version__}. {wording.NOT_A_DEVICE}")
+
+
+def stop_with(sentence: str, error: SkinaiError) -> None:
+    """Show what is wrong in plain words, write it to the log, and end the page."""
+    LOG.error("%s %s", sentence, error)
+    st.error(f"{sentence} {error}")
+    show_footer()
+    st.stop()
+
+
+def show_figure(figure: go.Figure, *, alt: str, key: str) -> None:
+    """Show a figure with its text alternative."""
+    st.plotly_chart(figure, width="stretch", config=charts.PLOT_CONFIG, alt=alt, key=key)
+
+
+def show_table(table: pd.DataFrame, *, alt: str) -> None:
+    """Show all rows of a small table as real table markup, which wraps on a phone and can be read aloud."""
+    st.table(table, hide_index=True, border="horizontal", alt=alt)
+
+
+def show_estimate(name: str, estimate: Estimate, baseline: Estimate) -> None:
+    """Show one figure with its n, its interval and the baseline's figure."""
+    value = "not applicable" if math.isnan(estimate.value) else f"{estimate.value:.3f}"
+    st.metric(wording.FIGURE_NAMES[name], value, help=wording.FIGURE_HELP[name], border=True)
+    st.caption(
+        f"95 %: {estimate.low:.3f} to {estimate.high:.3f}, n = {estimate.n:,}.  \nAlways naevus: {baseline.value:.3f}."
+    )

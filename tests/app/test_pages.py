@@ -1,0 +1,215 @@
+"""The pages as a visitor meets them, without a browser."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import encode
+from streamlit.testing.v1 import AppTest
+
+from skinai.data.drawing import draw_lesion
+from skinai.ui import wording
+from skinai.ui.navigation import PAGES
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _model(small_model, monkeypatch):
+    import streamlit as st
+
+    monkeypatch.setenv("SKINAI_MODEL", str(small_model))
+    st.cache_resource.clear()
+    st.cache_data.clear()
+
+
+def open_app(page=PAGES[0][0]):
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=30).run()
+    if page != PAGES[0][0]:
+        app.switch_page(str(ROOT / page)).run()
+    assert not app.exception
+    return app
+
+
+def upload(app, content, name="lesion.jpg", kind="image/jpeg"):
+    app.file_uploader[0].set_value((name, content, kind)).run()
+    assert not app.exception
+    return app
+
+
+def texts(app):
+    groups = (app.markdown, app.caption, app.info, app.error, app.title, app.subheader)
+    shown = [element.value for group in groups for element in group]
+    return "\n".join(shown)
+
+
+@pytest.mark.parametrize("page", [file for file, _, _ in PAGES])
+def test_every_page_shows_its_fingerprint_and_no_exception(page, small_model):
+    from skinai.model.bundle import load_bundle
+
+    shown = texts(open_app(page))
+    assert f"fingerprint {load_bundle(small_model).fingerprint}" in shown
+    assert wording.NOT_A_DEVICE in shown
+
+
+def test_the_standing_notice_is_there_with_and_without_a_result():
+    app = open_app()
+    assert any(wording.NOTICE in element.proto.body for element in app.get("html"))
+    upload(app, encode(draw_lesion(3)))
+    assert any(wording.NOTICE in element.proto.body for element in app.get("html"))
+
+
+def test_an_upload_gives_seven_probabilities_and_the_malignant_sum(small_model):
+    from skinai.data.images import decode_picture
+    from skinai.serving.predictor import Predictor
+
+    content = encode(draw_lesion(3))
+    app = upload(open_app(), content)
+    expected = Predictor.load(small_model).predict(decode_picture(content))
+    table = app.table[0].value
+    assert len(table) == 7
+    assert table["Probability"].tolist() == [f"{value:.1%}" for value in expected.probabilities]
+    assert sum(float(text.rstrip("%")) for text in table["Probability"]) == pytest.approx(100, abs=0.4)
+    marked = [name for name in table["Diagnosis"] if "most probable" in name]
+    assert marked == [f"**{expected.top.name}** (most probable)"]
+    assert app.metric[0].value == f"{expected.malignant_probability:.1%}"
+    assert wording.RESULT_NOTE in app.info[0].value
+    assert not app.success
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "The file is empty."),
+        (b"GIF89a not a picture", "not a JPEG or PNG picture"),
+        (b"\xff\xd8\xff\xe0 broken", "damaged or incomplete"),
+        (encode(draw_lesion(1))[:4000], "damaged or incomplete"),
+        (encode(draw_lesion(1, width_px=20, height_px=20)), "at least 32 x 32 are needed"),
+    ],
+)
+def test_a_bad_file_gets_a_plain_sentence_and_no_result(content, sentence):
+    app = upload(open_app(), content)
+    assert sentence in app.error[0].value
+    assert not app.table
+    assert not app.metric
+    upload(app, encode(draw_lesion(1)))
+    assert not app.error
+    assert len(app.table[0].value) == 7
+
+
+def test_each_session_sees_its_own_picture():
+    """Two sessions with two pictures get two answers, and the same picture gets the same answer in both."""
+    first, second = open_app(), open_app()
+    upload(first, encode(draw_lesion(1)))
+    upload(second, encode(draw_lesion(2)))
+    answers = [app.table[0].value["Probability"].tolist() for app in (first, second)]
+    assert answers[0] != answers[1]
+    upload(first, encode(draw_lesion(2)))
+    assert first.table[0].value["Probability"].tolist() == answers[1]
+
+
+def test_a_drawn_example_says_that_it_means_nothing():
+    app = open_app()
+    app.segmented_control(key="source").set_value("A drawn example").run()
+    assert not app.exception
+    assert wording.DRAWN_REMARK in texts(app)
+    assert len(app.table[0].value) == 7
+
+
+def test_the_camera_warns_that_a_phone_is_no_dermatoscope():
+    app = open_app()
+    app.segmented_control(key="source").set_value("The camera").run()
+    assert wording.CAMERA_REMARK in texts(app)
+
+
+def test_the_page_says_what_the_model_is_not_for():
+    shown = texts(open_app())
+    for sentence in wording.NOT_FOR:
+        assert sentence in shown
+
+
+def test_the_explorer_counts_what_the_data_folder_holds():
+    app = open_app("pages/data/explorer.py")
+    balance = app.table[0].value
+    assert balance["Pictures"].sum() == 83
+    assert app.table[1].value["all"].sum() == 83
+    assert len(app.table) == 6
+    app.segmented_control(key="unit").set_value("lesions").run()
+    assert app.table[0].value["Lesions"].sum() == 56
+
+
+def test_the_explorer_works_without_the_pictures_and_the_metadata(monkeypatch):
+    monkeypatch.delenv("SKINAI_DATA", raising=False)
+    assert not open_app("pages/data/explorer.py").error
+
+
+def test_the_report_card_shows_the_stored_report(small_model):
+    from skinai.evaluation.report import read_report
+
+    app = open_app("pages/evidence/report_card.py")
+    report = read_report(small_model)
+    assert [metric.value for metric in app.metric] == [f"{e.value:.3f}" for e in report.overall.values()]
+    assert all(metric.help for metric in app.metric)
+    matrix = app.table[0].value
+    assert (matrix.drop(columns=["truth", "n"]).to_numpy() == report.confusion).all()
+    classes = app.table[1].value
+    assert classes["F1"].tolist() == [str(report.classes[code]["f1"]) for code in report.labels.codes]
+    assert "Claimed, not reproduced under a lesion-grouped split" in texts(app)
+    assert "always naevus" in texts(app).lower()
+    app.segmented_control(key="confusion").set_value("share of the truth").run()
+    assert not app.exception
+    row = app.table[0].value.iloc[5]
+    assert row["nv"] == f"{report.confusion[5, 5] / report.confusion[5].sum():.1%}"
+
+
+@pytest.mark.parametrize("page", [file for file, _, _ in PAGES])
+def test_a_damaged_model_is_a_sentence_on_every_page(page, small_model, tmp_path, monkeypatch):
+    folder = shutil.copytree(small_model, tmp_path / "model")
+    (folder / "model.tflite").write_bytes(b"damaged")
+    monkeypatch.setenv("SKINAI_MODEL", str(folder))
+    app = open_app(page)
+    assert "model.tflite in" in app.error[0].value
+    assert "Traceback" not in texts(app)
+    assert "No usable model" in texts(app)
+
+
+def test_a_model_without_report_still_answers(small_model, tmp_path, monkeypatch):
+    folder = shutil.copytree(small_model, tmp_path / "model")
+    (folder / "report.json").unlink()
+    monkeypatch.setenv("SKINAI_MODEL", str(folder))
+    assert "has not been evaluated yet" in open_app("pages/evidence/report_card.py").error[0].value
+    assert len(upload(open_app(), encode(draw_lesion(1))).table[0].value) == 7
+
+
+def test_a_changed_model_folder_is_loaded_anew(small_model, tmp_path, monkeypatch):
+    folder = shutil.copytree(small_model, tmp_path / "model")
+    monkeypatch.setenv("SKINAI_MODEL", str(folder))
+    app = upload(open_app(), encode(draw_lesion(1)))
+    assert not app.error
+    (folder / "bundle.json").write_text("{}")
+    assert "lacks a part" in app.run().error[0].value
+
+
+def test_the_web_process_never_loads_tensorflow(small_model, tmp_path):
+    path = tmp_path / "lesion.jpg"
+    path.write_bytes(encode(draw_lesion(1)))
+    code = (
+        "import sys; from pathlib import Path; from streamlit.testing.v1 import AppTest\n"
+        f"app = AppTest.from_file({str(ROOT / 'app.py')!r}, default_timeout=30).run()\n"
+        f"content = Path({str(path)!r}).read_bytes()\n"
+        "app.file_uploader[0].set_value(('lesion.jpg', content, 'image/jpeg')).run()\n"
+        "assert len(app.table[0].value) == 7 and not app.exception\n"
+        "print([name for name in ('tensorflow', 'keras') if name in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "SKINAI_MODEL": str(small_model)},
+    )
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,207 @@
+"""The app in a real browser, served by a real process with the shipped configuration."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import encode
+
+from skinai.data.drawing import draw_lesion
+from skinai.ui import wording
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PATHS = ("", "data", "report", "about")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.shipped,
+    # On CI a missing browser is a failure, not a skip.
+    pytest.mark.skipif(not CHROMIUM and not os.environ.get("CI"), reason="Chromium is not installed"),
+]
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def server():
+    port = free_port()
+    environment = {name: value for name, value in os.environ.items() if name != "SKINAI_MODEL"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "skinai", "app", "--port", str(port)],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    address = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            urllib.request.urlopen(f"{address}/_stcore/health", timeout=1).read()
+            break
+        except OSError:
+            assert time.monotonic() < deadline, "the server did not start"
+            assert process.poll() is None, process.stdout.read().decode()
+            time.sleep(0.05)
+    yield address
+    os.killpg(process.pid, 15)
+    process.communicate(timeout=10)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser, server):
+    """A fresh visitor who notes every request that leaves this machine."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.outside = []
+    local = (server, server.replace("http", "ws"), "data:", "blob:")
+    page.on("request", lambda request: request.url.startswith(local) or page.outside.append(request.url))
+    yield page
+    assert page.outside == []
+    context.close()
+
+
+def upload(page, content, name="lesion.jpg"):
+    mime = "image/png" if name.endswith("png") else "image/jpeg"
+    page.set_input_files("input[type=file]", {"name": name, "mimeType": mime, "buffer": content})
+
+
+def test_an_upload_shows_seven_probabilities_within_2_seconds(page, server):
+    page.goto(server)
+    page.get_by_text(wording.EMPTY_STATE).wait_for(timeout=20_000)
+    start = time.monotonic()
+    upload(page, encode(draw_lesion(3)))
+    page.get_by_text("Most probable of the seven").wait_for(timeout=10_000)
+    page.locator(".js-plotly-plot .bars .point").nth(6).wait_for(timeout=10_000)
+    assert time.monotonic() - start < 2
+    rows = page.get_by_test_id("stTable").first.locator("tbody tr").all_inner_texts()
+    shares = [float(re.search(r"([\d.]+)%", row).group(1)) for row in rows]
+    assert len(shares) == 7
+    assert sum(shares) == pytest.approx(100, abs=0.4)
+    assert sum("most probable" in row for row in rows) == 1
+
+
+def test_a_turned_phone_picture_is_shown_upright(page, server):
+    import io
+
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    Image.fromarray(np.rot90(draw_lesion(4)).copy()).save(buffer, "JPEG", exif=exif)
+    page.goto(server)
+    upload(page, buffer.getvalue())
+    picture = page.locator("img[alt='The uploaded picture, upright']")
+    picture.wait_for(timeout=20_000)
+    page.wait_for_function("document.querySelector(\"img[alt='The uploaded picture, upright']\").naturalWidth > 0")
+    width, height = picture.evaluate("image => [image.naturalWidth, image.naturalHeight]")
+    assert (width, height) == (600, 450)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("lesion.jpg", b"\xff\xd8\xff\xe0 broken", "damaged or incomplete"),
+        ("lesion.png", b"<html>no picture</html>", "not a JPEG or PNG picture"),
+        ("lesion.jpg", b"\xff\xd8\xff" + b"\0" * 21_000_000, "20"),
+    ],
+    ids=["broken", "wrong-type", "too-large"],
+)
+def test_a_bad_file_gets_a_sentence_and_never_a_traceback(page, server, name, content, sentence):
+    page.goto(server)
+    page.get_by_text(wording.EMPTY_STATE).wait_for(timeout=20_000)
+    upload(page, content, name)
+    if len(content) > 20_000_000:
+        page.get_by_text(re.compile("must be 20", re.IGNORECASE)).wait_for(timeout=10_000)
+    else:
+        page.get_by_text(sentence).wait_for(timeout=10_000)
+    body = page.inner_text("body")
+    assert "Traceback" not in body
+    assert "Error:" not in body
+    assert "Most probable" not in body
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_deep_link_has_notice_and_fingerprint(page, server, path):
+    page.goto(f"{server}/{path}")
+    page.get_by_text("fingerprint", exact=False).first.wait_for(timeout=20_000)
+    assert page.get_by_text(wording.NOTICE, exact=True).first.is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", PATHS)
+def test_no_page_overflows_a_phone(browser, server, path, scheme):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(f"{server}/{path}")
+    page.get_by_text("fingerprint", exact=False).first.wait_for(timeout=20_000)
+    overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    background = page.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor")
+    context.close()
+    assert overflow <= 0
+    assert background == {"light": "rgb(255, 255, 255)", "dark": "rgb(13, 17, 23)"}[scheme]
+
+
+def test_two_visitors_never_see_each_others_picture(browser, server):
+    pages = [browser.new_context().new_page() for _ in range(2)]
+    for number, page in enumerate(pages):
+        page.goto(server)
+        page.get_by_text(wording.EMPTY_STATE).wait_for(timeout=20_000)
+        upload(page, encode(draw_lesion(20 + number)))
+    seen = []
+    for page in pages:
+        page.locator("img[alt='The uploaded picture, upright']").wait_for(timeout=10_000)
+        seen.append((page.get_attribute("img[alt='The uploaded picture, upright']", "src"), page.inner_text("table")))
+        page.context.close()
+    assert seen[0][0] != seen[1][0]
+    assert seen[0][1] != seen[1][1]
+
+
+@pytest.mark.data
+def test_an_uploaded_ham10000_test_picture_is_answered(page, server, real_data, shipped_model):
+    from skinai.data.metadata import read_data_folder
+    from skinai.data.predictions import read_predictions
+
+    stored = read_predictions(shipped_model / "predictions_test.csv").iloc[0]
+    path = read_data_folder(real_data).present.set_index("image_id").loc[stored["image"], "path"]
+    page.goto(server)
+    page.get_by_text(wording.EMPTY_STATE).wait_for(timeout=20_000)
+    start = time.monotonic()
+    upload(page, path.read_bytes())
+    page.get_by_text("Most probable of the seven").wait_for(timeout=10_000)
+    assert time.monotonic() - start < 2
+    rows = page.get_by_test_id("stTable").first.locator("tbody tr").all_inner_texts()
+    melanoma = next(row for row in rows if row.startswith(("Melanoma\t", "Melanoma (")))
+    assert f"{stored['MEL']:.1%}" in melanoma

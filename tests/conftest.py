@@ -1,0 +1,105 @@
+"""What tests share: a small HAM10000-like folder drawn by program, a network trained on it, and where real data lie."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from skinai.data.drawing import draw_lesion
+from skinai.labels import HAM10000
+from skinai.model.bundle import DEFAULT_MODEL, models_folder
+
+ROOT = Path(__file__).resolve().parents[1]
+PIGMENTS = {
+    "akiec": (205, 120, 110),
+    "bcc": (180, 140, 150),
+    "bkl": (150, 120, 70),
+    "df": (190, 110, 60),
+    "mel": (40, 32, 44),
+    "nv": (110, 66, 44),
+    "vasc": (170, 20, 40),
+}
+
+
+def encode(picture: np.ndarray, kind: str = "JPEG", **options: object) -> bytes:
+    """Encode an array as a picture file."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format=kind, **options)
+    return buffer.getvalue()
+
+
+def build_data_folder(folder: Path, *, lesions_per_class: int = 8) -> Path:
+    """Write a folder in Kaggle's layout: every other lesion has two pictures, one picture is absent."""
+    rows = []
+    number = 0
+    for code in HAM10000.codes:
+        for lesion in range(lesions_per_class):
+            for _ in range(1 + lesion % 2):
+                rows.append(
+                    {
+                        "lesion_id": f"HAM_{HAM10000.index(code)}{lesion:03d}",
+                        "image_id": f"ISIC_{number:07d}",
+                        "dx": code,
+                        "dx_type": "histo",
+                        "age": "" if number == 3 else str(20 + 5 * (number % 12)) + ".0",
+                        "sex": ("male", "female")[number % 2],
+                        "localization": ("back", "face", "trunk")[number % 3],
+                    }
+                )
+                number += 1
+    for index, row in enumerate(rows):
+        if index == 5:
+            continue
+        part = folder / f"HAM10000_images_part_{1 + index % 2}"
+        part.mkdir(parents=True, exist_ok=True)
+        picture = draw_lesion(index, width_px=128, height_px=96, pigment=PIGMENTS[row["dx"]])
+        (part / f"{row['image_id']}.jpg").write_bytes(encode(picture, quality=90))
+    with (folder / "HAM10000_metadata.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A HAM10000-like folder of 83 drawn pictures."""
+    return build_data_folder(tmp_path_factory.mktemp("ham"))
+
+
+@pytest.fixture(scope="session")
+def small_model(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model folder of a seed-cnn trained on `small_data` through the command line, test looked at."""
+    from skinai.__main__ import main
+
+    out = tmp_path_factory.mktemp("models") / "small"
+    arguments = ["train", "--data", str(small_data), "--architecture", "seed-cnn", "--epochs", "2", "--out", str(out)]
+    assert main(arguments) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def shipped_model() -> Path:
+    """The default model folder."""
+    return models_folder() / DEFAULT_MODEL
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """HAM10000, from SKINAI_DATA or beside the checkout; its tests are skipped where there is none."""
+    folder = Path(os.environ.get("SKINAI_DATA") or ROOT.parent / "shared" / "data" / "ham10000")
+    if not (folder / "HAM10000_metadata.csv").is_file():
+        pytest.skip("HAM10000 is not at hand: set SKINAI_DATA")
+    return folder
+
+
+@pytest.fixture
+def lesion() -> np.ndarray:
+    """One drawn lesion of 600 x 450."""
+    return draw_lesion(11)

@@ -1,0 +1,125 @@
+"""No lesion and no near-identical pair lies on both sides of a split."""
+
+import pandas as pd
+import pytest
+
+from skinai.data.metadata import read_data_folder, read_metadata
+from skinai.data.split import (
+    SHARES,
+    find_leaks,
+    read_near_duplicates,
+    read_split,
+    split_lesions,
+    write_split,
+)
+from skinai.errors import DataError
+
+
+def table_of(lesions, dx="nv"):
+    rows = [
+        {"image_id": f"I{lesion:04d}{picture}", "lesion_id": f"L{lesion:04d}", "dx": dx}
+        for lesion in range(lesions)
+        for picture in range(1 + lesion % 3)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_no_lesion_crosses_and_the_shares_count_lesions():
+    table = pd.concat([table_of(1000), table_of(100, "mel").replace({"L": "M", "I": "J"}, regex=True)])
+    split = split_lesions(table)
+    assert find_leaks(split) == []
+    lesions = split.groupby("subset")["lesion_id"].nunique() / 1100
+    for subset, share in SHARES.items():
+        assert lesions[subset] == pytest.approx(share, abs=0.003)
+    melanoma = split[split["lesion_id"].str.startswith("M")].groupby("subset")["lesion_id"].nunique()
+    assert melanoma.to_dict() == {"train": 65, "valid": 15, "test": 20}
+
+
+def test_the_same_seed_gives_the_same_split_in_any_row_order():
+    table = table_of(200)
+    split = split_lesions(table, seed=4)
+    assert split.equals(split_lesions(table.sample(frac=1, random_state=1), seed=4))
+    assert not split.equals(split_lesions(table, seed=5))
+
+
+def test_near_duplicates_stay_together_also_in_chains():
+    table = table_of(300)
+    pairs = [(f"I{n:04d}0", f"I{n + 1:04d}0") for n in range(0, 60, 2)] + [("I00010", "I00020"), ("absent", "I00000")]
+    split = split_lesions(table, pairs).set_index("image_id")["subset"]
+    for a, b in pairs[:-1]:
+        assert split[a] == split[b]
+    assert split["I00000"] == split["I00030"]
+
+
+def test_a_leak_is_found_and_refused(tmp_path):
+    split = split_lesions(table_of(50))
+    row = split.index[split["lesion_id"].duplicated()][0]
+    split.loc[row, "subset"] = "test" if split.loc[row, "subset"] != "test" else "train"
+    assert find_leaks(split) == [split.loc[row, "lesion_id"]]
+    path = tmp_path / "split.csv"
+    split.to_csv(path, index=False)
+    with pytest.raises(DataError, match=f"more than one subset in .*: {split.loc[row, 'lesion_id']}"):
+        read_split(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("image_id,lesion_id,subset\na,b,train\n", r"Missing columns .*'group'"),
+        ("image_id,lesion_id,group,subset\na,b,b,holdout\n", "Unknown subsets .*: holdout"),
+        ("image_id,lesion_id,group,subset\na,b,b,train\na,b,b,train\n", "Repeated image_id .*: a"),
+        ("", "not a comma-separated UTF-8 table"),
+    ],
+)
+def test_a_damaged_split_is_refused(tmp_path, text, sentence):
+    path = tmp_path / "split.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=sentence):
+        read_split(path)
+
+
+def test_a_split_is_written_once_and_read_back(tmp_path):
+    split = split_lesions(table_of(50))
+    write_split(split, tmp_path / "split.csv")
+    assert read_split(tmp_path / "split.csv").equals(split.astype(str))
+    with pytest.raises(DataError, match="written once"):
+        write_split(split, tmp_path / "split.csv")
+
+
+def test_shares_that_do_not_sum_to_one_are_refused():
+    with pytest.raises(DataError, match="sum to 1"):
+        split_lesions(table_of(10), shares={"train": 0.5, "test": 0.4})
+
+
+def test_a_folder_may_add_near_duplicates(tmp_path):
+    (tmp_path / "near_duplicates.csv").write_text("image_id_a,image_id_b\nB,A\n")
+    assert len(read_near_duplicates()) == 18
+    assert ("A", "B") in read_near_duplicates(tmp_path)
+    (tmp_path / "near_duplicates.csv").write_text("a,b\nB,A\n")
+    with pytest.raises(DataError, match="needs image_id_a and image_id_b"):
+        read_near_duplicates(tmp_path)
+
+
+@pytest.mark.shipped
+def test_the_shipped_split_keeps_lesions_and_near_duplicates_together(shipped_model):
+    split = read_split(shipped_model / "split.csv")
+    subset = split.set_index("image_id")["subset"]
+    assert len(split) == 10_015
+    assert split["lesion_id"].nunique() == 7_470
+    assert [pair for pair in read_near_duplicates() if subset[pair[0]] != subset[pair[1]]] == []
+    lesions = split.groupby("subset")["lesion_id"].nunique() / 7_470
+    for name, share in SHARES.items():
+        assert lesions[name] == pytest.approx(share, abs=0.002)
+
+
+@pytest.mark.data
+@pytest.mark.shipped
+def test_the_shipped_split_is_the_one_that_the_code_makes(real_data, shipped_model):
+    table = read_metadata(real_data / "HAM10000_metadata.csv")
+    made = split_lesions(table, read_near_duplicates(real_data))
+    assert made.astype(str).equals(read_split(shipped_model / "split.csv"))
+
+
+def test_pictures_that_are_absent_are_split_too(small_data):
+    data = read_data_folder(small_data)
+    assert len(split_lesions(data.table)) == len(data.table) == len(data.present) + 1

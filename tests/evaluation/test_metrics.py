@@ -1,0 +1,91 @@
+"""Every figure equals scikit-learn's, and what is undefined is NaN."""
+
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from skinai.evaluation import metrics
+
+
+@pytest.fixture
+def answers():
+    rng = np.random.default_rng(8)
+    truth = rng.choice(4, 500, p=[0.6, 0.25, 0.1, 0.05])
+    chosen = np.where(rng.random(500) < 0.7, truth, rng.integers(0, 4, 500))
+    return truth, chosen
+
+
+def test_the_figures_equal_scikit_learns(answers):
+    truth, chosen = answers
+    confusion = metrics.confusion_matrix(truth, chosen, 4)
+    assert (confusion == reference.confusion_matrix(truth, chosen)).all()
+    precision, recall, f1, _ = reference.precision_recall_fscore_support(truth, chosen)
+    np.testing.assert_allclose(metrics.precision(confusion), precision)
+    np.testing.assert_allclose(metrics.recall(confusion), recall)
+    np.testing.assert_allclose(metrics.f1_score(confusion), f1)
+    assert metrics.accuracy(confusion) == pytest.approx(reference.accuracy_score(truth, chosen))
+    assert metrics.balanced_accuracy(confusion) == pytest.approx(reference.balanced_accuracy_score(truth, chosen))
+    assert metrics.macro_f1(confusion) == pytest.approx(reference.f1_score(truth, chosen, average="macro"))
+    assert metrics.weighted_f1(confusion) == pytest.approx(reference.f1_score(truth, chosen, average="weighted"))
+
+
+def test_what_is_undefined_is_nan_and_neither_0_nor_1():
+    confusion = np.array([[3, 1, 0], [2, 0, 0], [0, 0, 0]])
+    np.testing.assert_array_equal(metrics.precision(confusion), [0.6, 0.0, np.nan])
+    np.testing.assert_array_equal(metrics.recall(confusion), [0.75, 0.0, np.nan])
+    np.testing.assert_allclose(metrics.f1_score(confusion), [2 / 3, 0.0, np.nan])
+    assert metrics.balanced_accuracy(confusion) == pytest.approx(0.375)
+    assert metrics.macro_f1(confusion) == pytest.approx(1 / 3)
+    assert metrics.weighted_f1(confusion) == pytest.approx(4 / 6 * 2 / 3)
+    assert np.isnan(metrics.accuracy(np.zeros((2, 2), int)))
+
+
+def test_always_naevus_scores_what_the_evidence_says():
+    """.669 accuracy and .143 balanced accuracy on all of HAM10000."""
+    counts = np.array([327, 514, 1099, 115, 1113, 6705, 142])
+    confusion = np.zeros((7, 7), int)
+    confusion[:, 5] = counts
+    assert metrics.accuracy(confusion) == pytest.approx(0.669, abs=5e-4)
+    assert metrics.balanced_accuracy(confusion) == pytest.approx(1 / 7)
+
+
+def test_draws_keep_lesions_whole():
+    """Two lesions of three pictures each: every draw holds 0, 3 or 6 pictures of a lesion."""
+    truth = np.array([0, 0, 0, 1, 1, 1])
+    chosen = np.array([0, 0, 1, 1, 1, 0])
+    draws = metrics.resample_confusion(truth, chosen, np.array(list("aaabbb")), 2, draws=400, seed=1)
+    assert draws.shape == (400, 2, 2)
+    assert (draws.sum(axis=(1, 2)) == 6).all()
+    assert {tuple(draw) for draw in draws.sum(axis=2)} == {(6, 0), (3, 3), (0, 6)}
+
+
+def test_intervals_by_lesion_are_wider_where_lesions_have_several_pictures(answers):
+    truth, chosen = answers
+    truth, chosen = np.repeat(truth, 4), np.repeat(chosen, 4)
+    lesions, pictures = np.repeat(np.arange(500), 4), np.arange(2000)
+
+    def width(groups):
+        draws = metrics.resample_confusion(truth, chosen, groups, 4, draws=2000, seed=2)
+        low, high = metrics.percentile_interval(metrics.accuracy(draws))
+        return high - low
+
+    assert width(lesions) == pytest.approx(2 * width(pictures), rel=0.12)
+
+
+def test_the_interval_covers_the_true_value_about_95_times_in_100():
+    rng = np.random.default_rng(3)
+    covered = 0
+    for trial in range(300):
+        chosen = (rng.random(150) < 0.8).astype(int)
+        draws = metrics.resample_confusion(np.ones(150, int), chosen, np.arange(150), 2, draws=400, seed=trial)
+        low, high = metrics.percentile_interval(metrics.accuracy(draws))
+        covered += bool(low <= 0.8 <= high)
+    assert 0.91 <= covered / 300 <= 0.98
+
+
+def test_an_interval_is_undefined_where_the_figure_mostly_is():
+    draws = np.array([[0.5, np.nan], [0.6, np.nan], [0.7, 0.1]])
+    low, high = metrics.percentile_interval(draws)
+    assert low[0] == pytest.approx(0.505)
+    assert high[0] == pytest.approx(0.695)
+    assert np.isnan([low[1], high[1]]).all()

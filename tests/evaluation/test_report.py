@@ -1,0 +1,112 @@
+"""A report is made from one table of predictions and says which."""
+
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+
+from skinai.errors import DataError
+from skinai.evaluation.report import Estimate, evaluate_predictions, read_report, write_report
+from skinai.labels import HAM10000
+from skinai.model.bundle import load_bundle
+
+
+@pytest.fixture
+def report(small_model):
+    return evaluate_predictions(
+        small_model / "predictions_test.csv", model_name="small", fingerprint="abc", subset="test"
+    )
+
+
+def test_every_figure_has_its_n_and_its_interval(report):
+    assert report.pictures == report.confusion.sum()
+    for estimate in report.overall.values():
+        assert estimate.n == report.pictures
+        assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
+    for code, figures in report.classes.items():
+        index = HAM10000.index(code)
+        assert figures["recall"].n == report.confusion[index].sum()
+        assert figures["precision"].n == report.confusion[:, index].sum()
+        assert report.class_lesions[code] <= figures["recall"].n
+
+
+def test_the_report_is_read_back_as_it_was_written(report, small_model, tmp_path):
+    shutil.copy(small_model / "predictions_test.csv", tmp_path)
+    write_report(report, tmp_path)
+    again = read_report(tmp_path)
+    assert again.as_dict() == report.as_dict()
+    assert again.frame().round(3).equals(report.frame().round(3))
+
+
+def test_the_same_predictions_give_the_same_report(report, small_model):
+    again = evaluate_predictions(
+        small_model / "predictions_test.csv", model_name="small", fingerprint="abc", subset="test"
+    )
+    assert again.as_dict() == report.as_dict()
+
+
+def test_not_applicable_is_null_on_disk_and_words_on_screen():
+    nothing = Estimate(math.nan, 0, math.nan, math.nan)
+    assert nothing.as_dict() == {"value": None, "n": 0, "interval": None}
+    assert str(nothing) == "not applicable"
+    assert math.isnan(Estimate.from_dict(nothing.as_dict()).value)
+    assert str(Estimate(0.5, 10, 0.4, 0.6)) == "0.500 (0.400 to 0.600)"
+
+
+def test_a_report_of_other_predictions_is_refused(small_model, tmp_path):
+    folder = shutil.copytree(small_model, tmp_path / "model")
+    path = folder / "predictions_test.csv"
+    path.write_text(path.read_text().replace("0.1", "0.2", 1))
+    with pytest.raises(DataError, match=r"was not made from the predictions_test\.csv"):
+        read_report(folder)
+
+
+@pytest.mark.parametrize(
+    ("edit", "sentence"),
+    [
+        (lambda facts: facts["order"].reverse(), "has the class order"),
+        (lambda facts: facts.pop("overall"), "is damaged"),
+        (lambda facts: facts.update(confusion=[[1]]), "is damaged"),
+    ],
+)
+def test_a_damaged_report_is_refused(small_model, tmp_path, edit, sentence):
+    folder = shutil.copytree(small_model, tmp_path / "model")
+    facts = json.loads((folder / "report.json").read_text())
+    edit(facts)
+    (folder / "report.json").write_text(json.dumps(facts))
+    with pytest.raises(DataError, match=sentence):
+        read_report(folder)
+
+
+def test_a_missing_report_is_a_sentence(tmp_path):
+    with pytest.raises(DataError, match="has not been evaluated yet"):
+        read_report(tmp_path)
+
+
+@pytest.mark.shipped
+def test_the_shipped_report_follows_from_the_shipped_predictions(shipped_model):
+    bundle = load_bundle(shipped_model)
+    stored = read_report(shipped_model)
+    made = evaluate_predictions(
+        shipped_model / "predictions_test.csv", model_name=bundle.name, fingerprint=bundle.fingerprint, subset="test"
+    )
+    assert made.as_dict() == stored.as_dict()
+    assert stored.fingerprint == bundle.fingerprint
+
+
+@pytest.mark.shipped
+def test_the_shipped_model_keeps_its_promise(shipped_model):
+    report = read_report(shipped_model)
+    assert report.overall["balanced_accuracy"].value >= 0.60
+    assert report.overall["accuracy"].value >= 0.76
+    assert report.pictures >= 1_600
+    assert np.isfinite([estimate.low for estimate in report.overall.values()]).all()
+
+
+@pytest.mark.shipped
+def test_every_look_at_test_is_in_the_log(shipped_model):
+    log = (shipped_model.parent / "test_looks.csv").read_text().splitlines()
+    for folder in (path for path in shipped_model.parent.iterdir() if path.is_dir()):
+        assert sum(f",{load_bundle(folder).fingerprint}," in line for line in log) == 1

@@ -1,0 +1,86 @@
+"""What is served is what was trained: export and Keras agree on every class."""
+
+import shutil
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from skinai.data.drawing import draw_lesion
+from skinai.data.images import frame_picture
+from skinai.data.metadata import read_data_folder
+from skinai.errors import ModelError
+from skinai.model.bundle import load_bundle, models_folder
+from skinai.model.export import load_keras_model
+from skinai.serving.predictor import Predictor
+
+
+def compare(folder, pictures):
+    predictor = Predictor.load(folder)
+    model = load_keras_model(folder / "model.keras")
+    served = np.array([predictor.predict(picture).probabilities for picture in pictures])
+    frames = np.stack([frame_picture(picture, predictor.bundle.frame) for picture in pictures]).astype(np.float32)
+    expected = model.predict_on_batch(frames)
+    assert np.abs(served - expected).max() <= 1e-4
+    assert (served.argmax(axis=1) == expected.argmax(axis=1)).all()
+
+
+def test_the_export_agrees_with_keras_on_a_small_model(small_model):
+    compare(small_model, [draw_lesion(seed) for seed in range(24)])
+
+
+@pytest.mark.shipped
+@pytest.mark.parametrize("name", ["ham10000-efficientnet-lite0", "ham10000-seed-cnn"])
+def test_the_export_agrees_with_keras_on_the_shipped_models(name):
+    compare(models_folder() / name, [draw_lesion(seed) for seed in range(24)])
+
+
+@pytest.mark.data
+@pytest.mark.shipped
+def test_serving_reproduces_the_stored_predictions(shipped_model, real_data):
+    """Decoder, frame, export and class order together give what training wrote down."""
+    from skinai.data.images import read_picture
+    from skinai.data.predictions import probability_matrix, read_predictions
+
+    predictor = Predictor.load(shipped_model)
+    stored = read_predictions(shipped_model / "predictions_test.csv")
+    path = read_data_folder(real_data).present.set_index("image_id")["path"]
+    stored = stored[stored["image"].isin(path.index)].iloc[::8]
+    assert len(stored) >= 200
+    served = np.array([predictor.predict(read_picture(path[image])).probabilities for image in stored["image"]])
+    assert np.abs(served - probability_matrix(stored)).max() <= 1e-4
+
+
+def test_the_export_gives_feature_map_and_embedding(small_model):
+    predictor = Predictor.load(small_model)
+    answer = predictor.session.run(frame_picture(draw_lesion(1), predictor.bundle.frame))
+    assert answer["feature_map"].shape == (12, 16, 256)
+    assert answer["embedding"].shape == (6 * 8 * 256,)
+
+
+def test_a_hostile_keras_file_runs_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pictures = keras.Input((4,))
+    hostile = keras.layers.Lambda(lambda x: (__import__("pathlib").Path("owned").touch(), x)[1], output_shape=(4,))
+    keras.Model(pictures, hostile(pictures)).save(tmp_path / "hostile.keras")
+    (tmp_path / "owned").unlink(missing_ok=True)
+    with pytest.raises(ModelError, match="not a readable Keras model"):
+        load_keras_model(tmp_path / "hostile.keras")
+    assert not (tmp_path / "owned").exists()
+
+
+def test_a_damaged_keras_file_is_a_sentence(small_model, tmp_path):
+    path = tmp_path / "damaged.keras"
+    path.write_bytes((small_model / "model.keras").read_bytes()[:5000])
+    assert not zipfile.is_zipfile(path)
+    with pytest.raises(ModelError, match="not a readable Keras model"):
+        load_keras_model(path)
+
+
+def test_an_export_of_another_model_is_refused(small_model, tmp_path):
+    folder = shutil.copytree(small_model, tmp_path / "model")
+    (folder / "model.tflite").write_bytes(b"TFL3" + b"\0" * 1000)
+    with pytest.raises(ModelError, match=r"model\.tflite"):
+        Predictor.load(folder)
+    assert load_bundle(small_model).name == "small"

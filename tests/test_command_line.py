@@ -1,0 +1,208 @@
+"""The commands as a user types them."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import encode
+
+from skinai.__main__ import main
+from skinai.data.drawing import draw_lesion
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(*arguments, **options):
+    command = [sys.executable, "-m", "skinai", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, **options)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "pictures with a space"
+    (folder / "below").mkdir(parents=True)
+    (folder / "one.jpg").write_bytes(encode(draw_lesion(1)))
+    (folder / "below" / "two.PNG").write_bytes(encode(draw_lesion(2), "PNG"))
+    (folder / "below" / "broken.jpg").write_bytes(b"\xff\xd8\xff not a picture")
+    (folder / "notes.txt").write_text("not a picture")
+    return folder
+
+
+def test_json_has_one_object_a_file_also_for_a_broken_one(small_model, pictures):
+    done = run("predict", pictures, "--json", "--model", small_model)
+    objects = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 2
+    assert [Path(item["file"]).name for item in objects] == ["broken.jpg", "two.PNG", "one.jpg"]
+    keys = ["file", "model", "fingerprint", "probabilities", "malignant_probability", "gate"]
+    assert all(list(item) == keys for item in objects)
+    broken, two, one = objects
+    assert broken["probabilities"] is None
+    assert broken["malignant_probability"] is None
+    assert broken["gate"]["status"] == "refused"
+    assert broken["gate"]["reasons"][0]["code"] == "unreadable"
+    for item in (one, two):
+        assert sum(item["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+        assert item["gate"] == {"status": "passed", "reasons": []}
+        malignant = sum(item["probabilities"][code] for code in ("akiec", "bcc", "mel"))
+        assert item["malignant_probability"] == pytest.approx(malignant, abs=1e-5)
+
+
+def test_files_and_globs_are_found_each_once(small_model, pictures):
+    done = run(
+        "predict", pictures / "one.jpg", f"{pictures}/**/*.PNG", f"{pictures}/*.jpg", "--json", "--model", small_model
+    )
+    assert done.returncode == 0, done.stderr
+    assert [Path(json.loads(line)["file"]).name for line in done.stdout.splitlines()] == ["one.jpg", "two.PNG"]
+
+
+def test_isic_format_writes_every_readable_picture(small_model, pictures, tmp_path):
+    out = tmp_path / "answers.csv"
+    done = run("predict", pictures, "--format", "isic", "--out", out, "--model", small_model)
+    assert done.returncode == 2
+    assert "broken.jpg" in done.stderr
+    with out.open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["image", "MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC"]
+    assert [row["image"] for row in rows] == ["two", "one"]
+    by_json = json.loads(run("predict", pictures / "one.jpg", "--json", "--model", small_model).stdout)
+    assert float(rows[1]["MEL"]) == by_json["probabilities"]["mel"]
+    assert float(rows[1]["AKIEC"]) == by_json["probabilities"]["akiec"]
+
+
+def test_text_names_every_diagnosis_and_says_that_it_is_none(small_model, pictures):
+    done = run("predict", pictures / "one.jpg", "--model", small_model)
+    assert done.returncode == 0
+    assert done.stdout.count("most probable") == 1
+    for name in ("Melanoma", "Melanocytic naevus", "Vascular lesion", "summed malignant probability"):
+        assert name in done.stdout
+    assert "Not a diagnosis" in done.stdout
+
+
+def test_a_file_that_does_not_exist_is_answered_in_a_sentence(small_model, tmp_path):
+    done = run("predict", tmp_path / "absent.jpg", "--json", "--model", small_model)
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["gate"]["reasons"][0]["sentence"].startswith("The file could not be opened")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["predict", "x.jpg", "--model", "absent"], "The model folder absent does not exist."),
+        (["predict", "x.jpg", "--format", "isic"], "--format isic needs --out FILE."),
+        (["predict", "x.jpg", "--format", "isic", "--out", "y.csv", "--json"], "do not go together"),
+        (["predict", "no-such-folder/*.jpg"], "No .jpg, .jpeg, .png file in 'no-such-folder/*.jpg'."),
+        (["train", "--data", "absent", "--architecture", "seed-cnn", "--out", "x"], "'absent' does not exist"),
+        (["train", "--data", ".", "--architecture", "resnet", "--out", "x"], "Unknown architecture 'resnet'"),
+        (["split", "--data", "skinai"], "HAM10000_metadata.csv is missing"),
+        (["evaluate", "tests"], "is no model folder"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(arguments, sentence):
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_evaluate_reprints_the_stored_report(small_model):
+    done = run("evaluate", small_model)
+    assert done.returncode == 0, done.stderr
+    for text in ("balanced accuracy", "always", "confusion", "95 % intervals: bootstrap by lesion"):
+        assert text in done.stdout
+    facts = json.loads(run("evaluate", small_model, "--json").stdout)
+    assert facts == json.loads((small_model / "report.json").read_text())
+    assert set(facts["overall"]["accuracy"]) == {"value", "n", "interval"}
+
+
+def test_test_is_looked_at_once_and_every_look_is_logged(small_model, small_data, tmp_path):
+    log = (small_model.parent / "test_looks.csv").read_text().splitlines()
+    assert len(log) == 2
+    assert "first look after training" in log[1]
+    folder = shutil.copytree(small_model, tmp_path / "models" / "small")
+    (folder / "report.json").unlink()
+    (folder / "predictions_test.csv").unlink()
+    refused = run("evaluate", folder)
+    assert refused.returncode == 2
+    assert "give --data DIR to look at test, once" in refused.stderr
+    assert run("evaluate", folder, "--data", small_data, "--purpose", "a second opinion").returncode == 0
+    assert (folder / "predictions_test.csv").read_bytes() == (small_model / "predictions_test.csv").read_bytes()
+    assert "a second opinion" in (folder.parent / "test_looks.csv").read_text()
+
+
+def test_changed_test_predictions_are_refused(small_model, tmp_path):
+    folder = shutil.copytree(small_model, tmp_path / "small")
+    path = folder / "predictions_test.csv"
+    path.write_text(path.read_text().replace("male", "female", 1))
+    done = run("evaluate", folder)
+    assert done.returncode == 2
+    assert "was not made from the predictions_test.csv beside it" in done.stderr
+
+
+def test_a_finished_model_is_not_overwritten(small_model, small_data):
+    done = run("train", "--data", small_data, "--architecture", "seed-cnn", "--out", small_model)
+    assert done.returncode == 2
+    assert "holds a finished model" in done.stderr
+
+
+def test_split_writes_once_and_train_takes_it(small_data, tmp_path, capsys):
+    out = tmp_path / "split.csv"
+    assert main(["split", "--data", str(small_data), "--out", str(out), "--seed", "3"]) == 0
+    assert "lesions" in capsys.readouterr().out
+    assert main(["split", "--data", str(small_data), "--out", str(out)]) == 2
+    assert "written once" in capsys.readouterr().err
+    model = tmp_path / "model"
+    arguments = ["train", "--data", str(small_data), "--architecture", "seed-cnn", "--epochs", "1", "--no-test"]
+    assert main([*arguments, "--split", str(out), "--out", str(model)]) == 0
+    assert (model / "split.csv").read_bytes() == out.read_bytes()
+    assert not (model / "predictions_test.csv").exists()
+
+
+def test_an_unreadable_picture_is_told_and_left_out_of_training(small_data, tmp_path, capsys):
+    folder = shutil.copytree(small_data, tmp_path / "ham")
+    (folder / "HAM10000_images_part_1" / "ISIC_0000000.jpg").write_bytes(b"\xff\xd8\xff broken")
+    out = tmp_path / "model"
+    arguments = ["train", "--data", str(folder), "--architecture", "seed-cnn", "--epochs", "1", "--no-test"]
+    assert main([*arguments, "--out", str(out)]) == 0
+    split = (out / "split.csv").read_text()
+    subset = next(line.split(",")[-1] for line in split.splitlines() if line.startswith("ISIC_0000000,"))
+    if subset != "test":
+        assert "ISIC_0000000 could not be read and is left out" in capsys.readouterr().out
+        assert "ISIC_0000000 could not be read" in (out / "dataset.json").read_text()
+
+
+def test_efficientnet_trains_from_random_weights_without_the_weights_package(small_data, tmp_path):
+    out = tmp_path / "model"
+    arguments = ["train", "--data", str(small_data), "--architecture", "efficientnet-lite0", "--init", "random"]
+    assert main([*arguments, "--epochs", "1", "--no-test", "--out", str(out)]) == 0
+    assert json.loads((out / "bundle.json").read_text())["frame"] == {
+        "width_px": 256,
+        "height_px": 192,
+        "filter": "bilinear",
+    }
+
+
+@pytest.mark.shipped
+def test_predict_answers_within_2_seconds_from_cold_without_tensorflow(tmp_path):
+    path = tmp_path / "lesion.jpg"
+    path.write_bytes(encode(draw_lesion(5)))
+    run("predict", path, "--json")
+    times = []
+    for _ in range(3):
+        start = time.monotonic()
+        done = run("predict", path, "--json")
+        times.append(time.monotonic() - start)
+        assert done.returncode == 0
+    assert sorted(times)[1] < 2
+    code = (
+        "import sys; from skinai.__main__ import main; "
+        f"assert main(['predict', {str(path)!r}, '--json']) == 0; "
+        "print([name for name in ('tensorflow', 'keras', 'pandas', 'streamlit') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
