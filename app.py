@@ -2,10 +2,11 @@
 
 import streamlit as st
 
-from skinai.ui import components, navigation
+from skinai.ui import components, navigation, privacy
 
-st.set_page_config(page_title="skinai", page_icon=navigation.ICON, layout="wide")
+privacy.keep_uploads_in_memory()
 page = st.navigation(navigation.build_pages(), position="top")
+st.set_page_config(page_title=f"{page.title} - skinai", page_icon=navigation.ICON, layout="wide")
 components.show_notice()
 page.run()
 components.show_footer()

@@ -7,25 +7,22 @@ Each command is a few lines that call one room. Heavy imports stay inside the co
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import json
 import os
-import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from skinai import __version__
 from skinai.errors import SkinaiError, UsageError
 from skinai.model.bundle import find_model_folder, load_bundle
-from skinai.serving.files import FileAnswer
+from skinai.ui.wording import NOT_A_DEVICE, NOTICE
 
 if TYPE_CHECKING:  # importing it costs pandas, which `predict` does without
     from skinai.evaluation.report import EvaluationReport
-
-NOTICE = "Decision aid for research and education. Not a diagnosis. Not a medical device."
+    from skinai.serving.files import FileAnswer
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output went away, as `head` does; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        print(f"skinai: {error.filename or 'a file'}: {error.strerror or error}.", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("skinai: interrupted.", file=sys.stderr)
         return 130
@@ -49,12 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run_split(options: argparse.Namespace) -> int:
     """Divide the lesions of a data folder."""
     from skinai.data.metadata import find_data_folder, read_data_folder
-    from skinai.data.split import read_near_duplicates, split_lesions, write_split
+    from skinai.data.split import DEFAULT_SEED, read_near_duplicates, split_lesions, write_split
 
     data = read_data_folder(find_data_folder(options.data))
     for remark in data.remarks:
         print(remark.sentence, file=sys.stderr)
-    split = split_lesions(data.table, read_near_duplicates(data.path), seed=options.seed)
+    split = split_lesions(
+        data.table, read_near_duplicates(data.path), seed=DEFAULT_SEED if options.seed is None else options.seed
+    )
     write_split(split, options.out)
     lesions = split.groupby("subset")["lesion_id"].nunique()
     for subset, pictures in split["subset"].value_counts().items():
@@ -73,7 +75,7 @@ def run_train(options: argparse.Namespace) -> int:
     config = dataclasses.replace(default_config(options.architecture), **changes)
     data = read_data_folder(find_data_folder(options.data))
     split = read_split(options.split) if options.split else split_lesions(data.table, read_near_duplicates(data.path))
-    out = Path(options.out)
+    out = Path(options.out).resolve()
     # TensorFlow takes seconds to import, so mistakes in the arguments are found before.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from skinai.training.run import train_model
@@ -86,12 +88,12 @@ def run_train(options: argparse.Namespace) -> int:
     if options.no_test:
         print("The test subset was not looked at; `evaluate --data` does it once.")
         return 0
-    return _evaluate(out, subset="test", data_folder=options.data, purpose=options.purpose, as_json=False)
+    return _evaluate(out, subset="test", data_folder=str(data.path), purpose=options.purpose, as_json=False)
 
 
 def run_evaluate(options: argparse.Namespace) -> int:
     """Print the report of the stored predictions."""
-    folder = find_model_folder(options.model)
+    folder = find_model_folder(options.folder or options.model)
     return _evaluate(
         folder, subset=options.subset, data_folder=options.data, purpose=options.purpose, as_json=options.json
     )
@@ -104,6 +106,8 @@ def run_predict(options: argparse.Namespace) -> int:
 
     if options.format == "isic" and not options.out:
         raise UsageError("--format isic needs --out FILE.")
+    if options.out and options.format != "isic":
+        raise UsageError("--out goes with --format isic.")
     if options.format == "isic" and options.json:
         raise UsageError("--json and --format isic do not go together.")
     files = find_picture_files(options.paths)
@@ -123,22 +127,21 @@ def run_predict(options: argparse.Namespace) -> int:
     if options.format == "isic":
         _write_isic(answers, Path(options.out))
     elif not options.json:
-        print(f"\n{NOTICE}\nModel {predictor.bundle.name}, fingerprint {predictor.bundle.fingerprint}.")
+        print(f"\n{NOTICE} {NOT_A_DEVICE}\nModel {predictor.bundle.name}, fingerprint {predictor.bundle.fingerprint}.")
     return 2 if unreadable else 0
 
 
-def run_app(options: argparse.Namespace) -> int:
-    """Start the app in the browser."""
+def run_app(options: argparse.Namespace) -> NoReturn:
+    """Become the app's server process, so that a signal reaches it."""
     script = Path(__file__).resolve().parents[1] / "app.py"
     if not script.is_file():
         raise UsageError(f"{script} is missing; the app starts from a checkout of the repository.")
     folder = find_model_folder(options.model)
     load_bundle(folder)
     environment = os.environ | {"SKINAI_MODEL": str(folder.resolve())}
+    os.chdir(script.parent)  # where .streamlit/config.toml lies
     command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(options.port)]
-    with contextlib.suppress(KeyboardInterrupt):
-        return subprocess.run(command, cwd=script.parent, env=environment, check=False).returncode
-    return 0
+    os.execve(sys.executable, command, environment)
 
 
 def _evaluate(folder: Path, *, subset: str, data_folder: str | None, purpose: str, as_json: bool) -> int:
@@ -151,10 +154,14 @@ def _evaluate(folder: Path, *, subset: str, data_folder: str | None, purpose: st
         if not data_folder:
             raise UsageError(f"{folder} has no {predictions.name}; give --data DIR to look at test, once.")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        from skinai.data.metadata import read_data_folder
+        from skinai.data.metadata import find_data_folder, read_data_folder
         from skinai.training.run import look_at_test
 
-        look_at_test(folder, read_data_folder(Path(data_folder)), purpose=purpose)
+        def say(sentence: str) -> None:
+            print(sentence, file=sys.stderr)
+
+        data = read_data_folder(find_data_folder(data_folder))
+        look_at_test(folder, data, purpose=purpose, verbose=not as_json, say=say)
     report = evaluate_predictions(
         predictions, model_name=bundle.name, fingerprint=bundle.fingerprint, subset=subset, labels=bundle.labels
     )
@@ -204,7 +211,7 @@ def _print_answer(answer: FileAnswer) -> None:
     print(f"  {'summed malignant probability':<38}{answer.prediction.malignant_probability:>6.1%}")
 
 
-def _write_isic(answers: Iterable[FileAnswer], out: Path) -> None:
+def _write_isic(answers: Sequence[FileAnswer], out: Path) -> None:
     """Write ISIC's table: probabilities of every readable picture, upper-case columns in ISIC's order."""
     import csv
     import io
@@ -212,6 +219,10 @@ def _write_isic(answers: Iterable[FileAnswer], out: Path) -> None:
     from skinai.artefacts import write_atomic
     from skinai.labels import HAM10000
 
+    names = [answer.file.stem for answer in answers if answer.prediction is not None]
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise UsageError(f"ISIC's table names pictures without folder and ending, and these come twice: {twice[:8]}.")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["image", *HAM10000.isic_order])
@@ -224,7 +235,7 @@ def _write_isic(answers: Iterable[FileAnswer], out: Path) -> None:
 
 
 def _build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="skinai", description=NOTICE)
+    parser = argparse.ArgumentParser(prog="skinai", description=f"{NOTICE} {NOT_A_DEVICE}")
     parser.add_argument("--version", action="version", version=f"skinai {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     data_help = "HAM10000 in Kaggle's layout; default: the variable SKINAI_DATA"
@@ -233,7 +244,7 @@ def _build_parser() -> argparse.ArgumentParser:
     command = commands.add_parser("split", help="divide the lesions into train, valid and test")
     command.add_argument("--data", metavar="DIR", help=data_help)
     command.add_argument("--out", metavar="FILE", type=Path, default=Path("split.csv"), help="default: split.csv")
-    command.add_argument("--seed", type=int, default=20261123)
+    command.add_argument("--seed", type=int, help="default: the seed of the shipped split")
     command.set_defaults(run=run_split)
 
     command = commands.add_parser("train", help="train a network and write its model folder")
@@ -252,8 +263,8 @@ def _build_parser() -> argparse.ArgumentParser:
     command.set_defaults(run=run_train)
 
     command = commands.add_parser("evaluate", help="print the report of a model's stored predictions")
-    command.add_argument("model", nargs="?", metavar="FOLDER", help="default: the default model")
-    command.add_argument("--model", dest="model", metavar="FOLDER", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    command.add_argument("folder", nargs="?", metavar="FOLDER", help="default: the default model")
+    command.add_argument("--model", metavar="FOLDER", help="the same, as an option")
     command.add_argument("--subset", choices=("valid", "test"), default="test")
     command.add_argument("--data", metavar="DIR", help="only for the first look at test")
     command.add_argument("--purpose", default="look on request", help=purpose_help)

@@ -25,15 +25,12 @@ class Label:
         Whether its probability counts towards the summed malignant probability.
     isic_code : str
         The column name in ISIC challenge tables.
-    icd10 : str
-        The ICD-10-CM code; an umbrella code where the class mixes several diagnoses.
     """
 
     code: str
     name: str
     malignant: bool
     isic_code: str
-    icd10: str
 
 
 @dataclass(frozen=True)
@@ -97,13 +94,13 @@ class LabelSet:
 HAM10000 = LabelSet(
     name="HAM10000",
     labels=(
-        Label("akiec", "Actinic keratosis / Bowen's disease", True, "AKIEC", "L57.0"),
-        Label("bcc", "Basal cell carcinoma", True, "BCC", "C44.91"),
-        Label("bkl", "Benign keratosis-like lesion", False, "BKL", "L82.1"),
-        Label("df", "Dermatofibroma", False, "DF", "D23.9"),
-        Label("mel", "Melanoma", True, "MEL", "C43.9"),
-        Label("nv", "Melanocytic naevus", False, "NV", "D22.9"),
-        Label("vasc", "Vascular lesion", False, "VASC", "D18.01"),
+        Label("akiec", "Actinic keratosis / Bowen's disease", True, "AKIEC"),
+        Label("bcc", "Basal cell carcinoma", True, "BCC"),
+        Label("bkl", "Benign keratosis-like lesion", False, "BKL"),
+        Label("df", "Dermatofibroma", False, "DF"),
+        Label("mel", "Melanoma", True, "MEL"),
+        Label("nv", "Melanocytic naevus", False, "NV"),
+        Label("vasc", "Vascular lesion", False, "VASC"),
     ),
     isic_order=("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC"),
 )

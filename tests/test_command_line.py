@@ -60,6 +60,11 @@ def test_files_and_globs_are_found_each_once(small_model, pictures):
     assert [Path(json.loads(line)["file"]).name for line in done.stdout.splitlines()] == ["one.jpg", "two.PNG"]
 
 
+def test_a_glob_that_names_folders_is_searched_below(small_model, pictures):
+    done = run("predict", f"{pictures.parent}/pictures*", "--json", "--model", small_model)
+    assert len(done.stdout.splitlines()) == 3
+
+
 def test_isic_format_writes_every_readable_picture(small_model, pictures, tmp_path):
     out = tmp_path / "answers.csv"
     done = run("predict", pictures, "--format", "isic", "--out", out, "--model", small_model)
@@ -95,6 +100,7 @@ def test_a_file_that_does_not_exist_is_answered_in_a_sentence(small_model, tmp_p
         (["predict", "x.jpg", "--model", "absent"], "The model folder absent does not exist."),
         (["predict", "x.jpg", "--format", "isic"], "--format isic needs --out FILE."),
         (["predict", "x.jpg", "--format", "isic", "--out", "y.csv", "--json"], "do not go together"),
+        (["predict", "x.jpg", "--out", "y.csv"], "--out goes with --format isic."),
         (["predict", "no-such-folder/*.jpg"], "No .jpg, .jpeg, .png file in 'no-such-folder/*.jpg'."),
         (["train", "--data", "absent", "--architecture", "seed-cnn", "--out", "x"], "'absent' does not exist"),
         (["train", "--data", ".", "--architecture", "resnet", "--out", "x"], "Unknown architecture 'resnet'"),
@@ -163,17 +169,58 @@ def test_split_writes_once_and_train_takes_it(small_data, tmp_path, capsys):
     assert not (model / "predictions_test.csv").exists()
 
 
-def test_an_unreadable_picture_is_told_and_left_out_of_training(small_data, tmp_path, capsys):
+def test_unreadable_pictures_are_told_and_left_out_of_training_and_test(small_data, tmp_path):
     folder = shutil.copytree(small_data, tmp_path / "ham")
-    (folder / "HAM10000_images_part_1" / "ISIC_0000000.jpg").write_bytes(b"\xff\xd8\xff broken")
-    out = tmp_path / "model"
-    arguments = ["train", "--data", str(folder), "--architecture", "seed-cnn", "--epochs", "1", "--no-test"]
-    assert main([*arguments, "--out", str(out)]) == 0
-    split = (out / "split.csv").read_text()
-    subset = next(line.split(",")[-1] for line in split.splitlines() if line.startswith("ISIC_0000000,"))
-    if subset != "test":
-        assert "ISIC_0000000 could not be read and is left out" in capsys.readouterr().out
-        assert "ISIC_0000000 could not be read" in (out / "dataset.json").read_text()
+    split = tmp_path / "split.csv"
+    assert main(["split", "--data", str(folder), "--out", str(split)]) == 0
+    with split.open() as file:
+        subset_of = {row["image_id"]: row["subset"] for row in csv.DictReader(file)}
+    broken = {}
+    for picture in sorted(folder.glob("*/*.jpg")):
+        broken.setdefault(subset_of[picture.stem], picture)
+    for picture in broken.values():
+        picture.write_bytes(b"\xff\xd8\xff broken")
+    out = tmp_path / "models" / "model"
+    done = run("train", "--data", folder, "--architecture", "seed-cnn", "--epochs", "1", "--out", out)
+    assert done.returncode == 0, done.stderr
+    for picture in broken.values():
+        assert f"{picture.stem} could not be read and is left out" in done.stdout + done.stderr
+    assert broken["test"].stem not in (out / "predictions_test.csv").read_text()
+    assert broken["valid"].stem not in (out / "predictions_valid.csv").read_text()
+    present = sum(subset != "test" for image_id, subset in subset_of.items() if image_id != "ISIC_0000005")
+    used = json.loads((out / "dataset.json").read_text())["used"]
+    assert sum(row["pictures"] for row in used if row["subset"] != "test") == present - 2
+
+
+def test_the_data_variable_serves_training_and_its_look_at_test(small_data, tmp_path, monkeypatch):
+    monkeypatch.setenv("SKINAI_DATA", str(small_data))
+    out = tmp_path / "models" / "model"
+    assert main(["train", "--architecture", "seed-cnn", "--epochs", "1", "--out", str(out)]) == 0
+    assert (out / "report.json").exists()
+
+
+def test_evaluate_takes_the_model_as_argument_and_as_option(small_model):
+    by_argument = json.loads(run("evaluate", small_model, "--json").stdout)
+    by_option = json.loads(run("evaluate", "--model", small_model, "--json").stdout)
+    assert by_argument == by_option
+    assert by_option["model"] == "small"
+
+
+def test_two_pictures_of_one_name_do_not_become_one_row(small_model, pictures, tmp_path):
+    shutil.copy(pictures / "one.jpg", pictures / "below" / "one.jpg")
+    (pictures / "below" / "broken.jpg").unlink()
+    done = run("predict", pictures, "--format", "isic", "--out", tmp_path / "a.csv", "--model", small_model)
+    assert done.returncode == 2
+    assert "these come twice: ['one']" in done.stderr
+
+
+def test_a_place_that_cannot_be_written_is_one_line(small_model, pictures, tmp_path):
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / "answers.csv"
+    done = run("predict", pictures / "one.jpg", "--format", "isic", "--out", out, "--model", small_model)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "Not a directory" in done.stderr or "File exists" in done.stderr
 
 
 def test_efficientnet_trains_from_random_weights_without_the_weights_package(small_data, tmp_path):

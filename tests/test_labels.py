@@ -27,12 +27,12 @@ def test_isic_columns_lead_back_to_the_codes():
 
 
 def test_a_repeated_code_is_refused():
-    label = Label("a", "A", False, "A", "")
+    label = Label("a", "A", False, "A")
     with pytest.raises(ValueError, match="repeats a code"):
         LabelSet("twice", (label, label), ("A",))
 
 
 def test_an_isic_order_that_misses_a_label_is_refused():
-    labels = (Label("a", "A", False, "A", ""), Label("b", "B", False, "B", ""))
+    labels = (Label("a", "A", False, "A"), Label("b", "B", False, "B"))
     with pytest.raises(ValueError, match="does not cover"):
         LabelSet("short", labels, ("A",))

@@ -33,6 +33,7 @@ def _room(path: Path) -> str:
 def _imports(path: Path) -> set[str]:
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path} has a relative import"
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -45,8 +46,10 @@ def test_a_room_imports_only_the_rooms_before_it(path):
     room = _room(path)
     if room in MAY_IMPORT_ANYTHING:
         return
-    ours = {name.split(".")[1] for name in _imports(path) if name.startswith("skinai.")}
-    assert ours - {room} <= MAY_IMPORT[room]
+    ours = {name for name in _imports(path) if name.startswith("skinai.")}
+    assert {name.split(".")[1] for name in ours} - {room} <= MAY_IMPORT[room]
+    if room == "serving":
+        assert {name.split(".")[2] for name in ours if name.startswith("skinai.model.")} <= {"bundle"}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "skinai").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
@@ -56,6 +59,13 @@ def test_streamlit_and_tensorflow_stay_in_their_rooms(path):
         assert "streamlit" not in packages
     if _room(path) not in ("model", "training"):
         assert not packages & HEAVY
+
+
+@pytest.mark.parametrize("path", [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))], ids=lambda path: path.name)
+def test_pages_import_no_training_and_no_tensorflow(path):
+    names = _imports(path)
+    assert not {name.split(".")[0] for name in names} & HEAVY
+    assert not [name for name in names if name.startswith(("skinai.training", "skinai.model.architectures"))]
 
 
 def test_no_page_lies_directly_in_pages():
@@ -82,7 +92,17 @@ def test_serving_and_evaluation_load_no_tensorflow():
 
 def test_requirements_are_exact_and_above_the_safe_floors():
     pins = dict(re.findall(r"^([\w-]+)==([\d.]+)$", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
-    named = {"streamlit", "tensorflow", "numpy", "pandas", "pillow", "plotly", "scikit-learn"}
+    named = {
+        "streamlit",
+        "tensorflow",
+        "keras",
+        "ai-edge-litert",
+        "numpy",
+        "pandas",
+        "pillow",
+        "plotly",
+        "scikit-learn",
+    }
     assert named <= set(pins)
     floors = {"streamlit": (1, 61), "pillow": (13, 0), "keras": (3, 15, 1)}
     for package, floor in floors.items():

@@ -50,16 +50,17 @@ def show_size(summary: DatasetSummary) -> None:
     ratio = by_dx["pictures"].max() / by_dx["pictures"].min()
     st.markdown(
         f"{summary.name} lists {summary.pictures:,} dermoscopy pictures of {summary.lesions:,} lesions. "
-        f"This model was trained and tested with the **{used:,} pictures of {lesions:,} lesions** that were there. "
+        f"The copy used for this model holds **{used:,} pictures of {lesions:,} lesions**, divided into train, valid "
+        f"and test below. "
         f"There are {ratio:.0f} times as many pictures of {most} as of {least}."
     )
-    st.caption(wording.SKIN_TONE_REMARK)
+    st.markdown(wording.SKIN_TONE_REMARK)
 
 
 def show_balance(summary: DatasetSummary, unit: str) -> None:
     """Show the class balance."""
     counts = summary.used.groupby("dx")[unit].sum().reindex(list(HAM10000.codes), fill_value=0)
-    st.subheader("Class balance")
+    st.header("Class balance")
     chart, table = st.columns(2, gap="medium")
     with chart:
         parts = [f"{label.name} {counts[label.code]:,}" for label in HAM10000]
@@ -68,11 +69,10 @@ def show_balance(summary: DatasetSummary, unit: str) -> None:
     with table:
         rows = pd.DataFrame(
             {
-                "Diagnosis": HAM10000.names,
-                "Code": HAM10000.codes,
+                "Diagnosis": [f"{label.name} ({label.code})" for label in HAM10000],
                 unit.capitalize(): counts.to_numpy(),
                 "Share": [f"{share:.1%}" for share in counts / counts.sum()],
-                "Group": [wording.GROUPS[label.malignant] for label in HAM10000],
+                "Group": [wording.GROUPS[label.code] for label in HAM10000],
             }
         )
         components.show_table(rows, alt=f"{unit} by diagnosis")
@@ -81,7 +81,7 @@ def show_balance(summary: DatasetSummary, unit: str) -> None:
 def show_breakdown(summary: DatasetSummary, column: str, title: str, order: tuple[str, ...] | None, unit: str) -> None:
     """Show the diagnoses within each value of one column, as a chart and as a table."""
     counts = count_by(summary, column, order, unit)
-    st.subheader(title)
+    st.header(title)
     chart, table = st.columns(2, gap="medium")
     with chart:
         share = st.toggle("Show shares", key=f"share_{column}", bind="query-params")
@@ -90,9 +90,14 @@ def show_breakdown(summary: DatasetSummary, column: str, title: str, order: tupl
         alt = f"Stacked bar chart of {unit} by {title.lower()} and diagnosis. Totals: {totals}."
         components.show_figure(figure, alt=alt, key=f"chart_{column}")
     with table:
-        rows = counts.rename_axis(title).reset_index()
+        rows = counts.rename_axis("value").reset_index()
         rows.insert(1, "all", counts.sum(axis=1).to_numpy())
         components.show_table(rows, alt=f"{unit} by {title.lower()} and diagnosis")
+        if column == "dx_type":
+            naevi = summary.by_column[column].query("dx == 'nv'").groupby("value")["pictures"].sum()
+            st.caption(wording.METHOD_REMARK.format(share=naevi.get("histo", 0) / naevi.sum()))
+        if unit == "lesions":
+            st.caption(wording.LESIONS_REMARK)
 
 
 def count_by(summary: DatasetSummary, column: str, order: tuple[str, ...] | None, unit: str) -> pd.DataFrame:
@@ -109,8 +114,8 @@ def count_by(summary: DatasetSummary, column: str, order: tuple[str, ...] | None
 
 
 def show_remarks(summary: DatasetSummary) -> None:
-    """Say what was odd about the copy of the data that was used."""
-    st.subheader("What was odd about this copy")
+    """Say what was missing or odd in the copy of the data that was used."""
+    st.header("Gaps in the data, counted over all listed pictures")
     if not summary.remarks:
         st.markdown("Nothing.")
     st.markdown("\n".join(f"- {sentence}" for sentence in summary.remarks))

@@ -11,28 +11,30 @@ def main() -> None:
     st.title("About")
     st.markdown(f"**{wording.NOTICE}** {wording.NOT_A_DEVICE}")
     st.markdown(wording.INTENDED_USE)
-    st.subheader(wording.NOT_FOR_TITLE)
+    st.header(wording.NOT_FOR_TITLE)
     st.markdown("\n".join(f"- {sentence}" for sentence in wording.NOT_FOR))
-    st.subheader("Your pictures")
+    st.header("Your pictures")
     st.markdown(wording.PRIVACY)
-    st.subheader("The model in use")
+    st.header("The model in use")
     try:
         bundle = resources.load_bundle_in_use()
     except ModelError as error:
         components.stop_with(wording.MODEL_UNUSABLE, error)
-    training, data = bundle.facts["training"], bundle.facts["data"]
+    training, data, calibration = (bundle.facts[part] for part in ("training", "data", "calibration"))
     facts = {
         "Name": bundle.name,
         "Fingerprint": bundle.fingerprint,
         "Made (UTC)": bundle.facts["created_utc"],
         "Network": f"{training['configuration']['architecture']}, {training['parameters']:,} parameters",
         "Input": f"{bundle.frame.width_px} x {bundle.frame.height_px} pixels",
-        "Pictures": f"{data['train']:,} for training, {data['valid']:,} for choices",
+        "Pictures": f"{data['train']:,} for training, {data['valid']:,} to choose settings (valid)",
+        "Calibration": f"temperature {calibration['temperature']:.2f} and class frequencies to the power of "
+        f"{calibration['exponent']:.1f}, fitted on valid",
         "Class order": ", ".join(bundle.labels.codes),
         "Licence of the weights": bundle.facts["licence"],
     }
     components.show_table(
-        pd.DataFrame({"": list(facts), "Value": list(facts.values())}), alt="Facts about the model in use"
+        pd.DataFrame({"Fact": list(facts), "Value": list(facts.values())}), alt="Facts about the model in use"
     )
 
 

@@ -6,7 +6,8 @@ import streamlit as st
 
 from skinai.data.drawing import draw_lesion
 from skinai.data.images import decode_picture, encode_preview
-from skinai.errors import ModelError, PictureError
+from skinai.errors import DataError, ModelError, PictureError
+from skinai.model.bundle import Bundle
 from skinai.serving.predictor import Prediction
 from skinai.ui import charts, components, resources, wording
 
@@ -23,8 +24,11 @@ def main() -> None:
     if picture is None:
         show_limits()
         return
-    prediction = predictor.predict(picture)
-    show_result(picture, prediction)
+    try:
+        prediction = predictor.predict(picture)
+    except ModelError as error:
+        components.stop_with(wording.MODEL_UNUSABLE, error)
+    show_result(picture, prediction, predictor.bundle)
     show_limits()
 
 
@@ -44,7 +48,7 @@ def ask_for_picture() -> np.ndarray | None:
             wording.UPLOAD_LABEL,
             type=["jpg", "jpeg", "png"],
             help=wording.UPLOAD_HELP,
-            max_upload_size=20,
+            max_upload_size=wording.MAX_UPLOAD_MB,
             key="upload",
         )
     if file is None:
@@ -57,21 +61,29 @@ def ask_for_picture() -> np.ndarray | None:
         return None
 
 
-def show_result(picture: np.ndarray, prediction: Prediction) -> None:
+def show_result(picture: np.ndarray, prediction: Prediction, bundle: Bundle) -> None:
     """Show the picture, the probabilities as a chart and as a table, and the summed malignant probability."""
     top = prediction.top
     st.info(
-        f"**Most probable of the seven: {top.name} ({prediction.by_code[top.code]:.1%}).** "
-        f"{wording.MALIGNANT_LABEL}: **{prediction.malignant_probability:.1%}**. {wording.RESULT_NOTE}"
+        f"**Most probable of the seven: {top.name} ({prediction.by_code[top.code]:.1%}), "
+        f"{wording.GROUPS[top.code]}. {wording.MALIGNANT_LABEL}: {prediction.malignant_probability:.1%}.** "
+        f"{say_what_benign_means(prediction, bundle)}{wording.RESULT_NOTE}"
     )
     left, right = st.columns([2, 3], gap="medium")
     with left:
-        st.image(encode_preview(picture), width="stretch", alt="The uploaded picture, upright")
-        st.caption(f"{picture.shape[1]} x {picture.shape[0]} pixels as decoded")
+        st.image(encode_preview(picture), width="stretch", alt="The analysed picture, upright")
+        height, width = picture.shape[:2]
+        frame = bundle.frame
+        st.caption(
+            wording.FRAME_REMARK.format(
+                width=width, height=height, frame_width=frame.width_px, frame_height=frame.height_px
+            )
+        )
     with right:
-        st.subheader("Probability of each diagnosis")
+        st.header("Probability of each diagnosis")
         figure = charts.draw_probabilities(prediction, charts.palette())
         components.show_figure(figure, alt=charts.describe_probabilities(prediction), key="probabilities")
+        st.caption(wording.SHARES_REMARK)
     table, malignant = st.columns([3, 2], gap="medium")
     with table:
         show_table(prediction)
@@ -79,10 +91,20 @@ def show_result(picture: np.ndarray, prediction: Prediction) -> None:
         st.metric(
             wording.MALIGNANT_LABEL,
             f"{prediction.malignant_probability:.1%}",
-            help=wording.MALIGNANT_HELP,
             border=True,
         )
-        st.caption(wording.MALIGNANT_HELP)
+        st.markdown(wording.MALIGNANT_HELP)
+
+
+def say_what_benign_means(prediction: Prediction, bundle: Bundle) -> str:
+    """Return the warning that belongs to a benign diagnosis on top, with the model's own record; else nothing."""
+    if prediction.top.malignant:
+        return ""
+    try:
+        missed, n = resources.load_report(bundle).count_benign_first("mel")
+    except DataError:
+        return f"{wording.BENIGN_NOTE} "
+    return f"{wording.BENIGN_NOTE} {wording.MISSED_NOTE.format(missed=missed, n=n)} "
 
 
 def show_table(prediction: Prediction) -> None:
@@ -94,7 +116,7 @@ def show_table(prediction: Prediction) -> None:
                 for label in prediction.labels
             ],
             "Probability": [f"{value:.1%}" for value in prediction.probabilities],
-            "Group": [wording.GROUPS[label.malignant] for label in prediction.labels],
+            "Group": [wording.GROUPS[label.code] for label in prediction.labels],
         }
     )
     components.show_table(rows, alt="The seven probabilities as a table")
@@ -102,7 +124,7 @@ def show_table(prediction: Prediction) -> None:
 
 def show_limits() -> None:
     """Say what the model is not for."""
-    st.subheader(wording.NOT_FOR_TITLE)
+    st.header(wording.NOT_FOR_TITLE)
     st.markdown("\n".join(f"- {sentence}" for sentence in wording.NOT_FOR))
 
 

@@ -18,7 +18,10 @@ from skinai.errors import PictureError
 
 MAX_BYTES = 20 * 1024 * 1024
 MAX_PIXELS_JPEG = 50_000_000
-MAX_PIXELS_PNG = 24_000_000
+# What is held in memory at once; a JPEG is reduced to this while it is decoded, a PNG cannot be.
+MAX_PIXELS_DECODED = 16_000_000
+# Each scan of a progressive JPEG costs a pass over the picture, and one can be announced in 12 bytes.
+MAX_JPEG_SCANS = 64
 MIN_SIDE_PX = 32
 MAX_ASPECT = 10
 MAX_ICC_BYTES = 32 * 1024
@@ -27,6 +30,11 @@ JPEG_DRAFT_SIZE_PX = (1600, 1200)
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
 _SIGNATURES = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n"}
+_MATRIX_PROFILE_TAGS = {
+    *(b"rXYZ", b"gXYZ", b"bXYZ", b"rTRC", b"gTRC", b"bTRC", b"wtpt", b"bkpt", b"lumi", b"chad", b"chrm"),
+    *(b"desc", b"cprt", b"dmnd", b"dmdd", b"vued", b"view", b"tech", b"meas", b"cicp", b"calt", b"vcgt", b"mmod"),
+    *(b"dscm", b"ndin", b"aarg", b"aabg", b"aagg"),
+}
 _MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "I", "I;16", "I;16B"}
 
 
@@ -94,7 +102,7 @@ def decode_picture(content: bytes) -> np.ndarray:
     Parameters
     ----------
     content : bytes
-        At most 20 MiB; JPEG of at most 50 or PNG of at most 24 million pixels.
+        At most 20 MiB; JPEG of at most 50 or PNG of at most 16 million pixels.
 
     Returns
     -------
@@ -118,7 +126,9 @@ def decode_picture(content: bytes) -> np.ndarray:
         with Image.open(io.BytesIO(content), formats=[kind]) as image:
             _check_header(image, kind)
             if kind == "JPEG":
+                _check_scans(content)
                 image.draft(None, JPEG_DRAFT_SIZE_PX)
+            _check_pixels(image, MAX_PIXELS_DECODED)
             image.load()
             upright = _turn_upright(image)
             return np.array(_to_srgb(upright), dtype=np.uint8)
@@ -181,12 +191,8 @@ def _too_many_bytes(size: int) -> PictureError:
 
 def _check_header(image: Image.Image, kind: str) -> None:
     width, height = image.size
-    max_pixels = MAX_PIXELS_JPEG if kind == "JPEG" else MAX_PIXELS_PNG
-    if width * height > max_pixels:
-        raise PictureError(
-            "too_many_pixels",
-            f"The picture has {width} x {height} pixels; at most {max_pixels // 1_000_000} million can be read.",
-        )
+    if kind == "JPEG":
+        _check_pixels(image, MAX_PIXELS_JPEG)
     if min(width, height) < MIN_SIDE_PX:
         raise PictureError(
             "too_small",
@@ -198,6 +204,22 @@ def _check_header(image: Image.Image, kind: str) -> None:
         raise PictureError("animated", "The picture is an animation; one still picture is needed.")
     if image.mode not in _MODES:
         raise PictureError("unreadable", f"Pictures of the kind {image.mode!r} cannot be read.")
+
+
+def _check_pixels(image: Image.Image, max_pixels: int) -> None:
+    width, height = image.size
+    if width * height > max_pixels:
+        raise PictureError(
+            "too_many_pixels",
+            f"The picture has {width} x {height} pixels; at most {max_pixels // 1_000_000} million can be read.",
+        )
+
+
+def _check_scans(content: bytes) -> None:
+    if content.count(b"\xff\xda") > MAX_JPEG_SCANS:
+        raise PictureError(
+            "unreadable", f"The JPEG picture has more than {MAX_JPEG_SCANS} scans, which no camera writes."
+        )
 
 
 def _turn_upright(image: Image.Image) -> Image.Image:
@@ -227,7 +249,7 @@ def _apply_profile(image: Image.Image, profile: bytes | None) -> Image.Image:
     Profiles come from strangers and go to a C library, so only the simple kind that cameras and phones write
     (matrix and curves, no look-up tables) is let through.
     """
-    if not profile or len(profile) > MAX_ICC_BYTES or profile[16:20] != b"RGB " or b"A2B0" in profile[128:512]:
+    if not profile or len(profile) > MAX_ICC_BYTES or profile[16:20] != b"RGB " or not _is_matrix_profile(profile):
         return image
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -235,3 +257,10 @@ def _apply_profile(image: Image.Image, profile: bytes | None) -> Image.Image:
         return converted if converted is not None else image
     except Exception:  # A broken profile is no reason to refuse the picture.
         return image
+
+
+def _is_matrix_profile(profile: bytes) -> bool:
+    """Whether every tag of the profile's table is one of those that a matrix profile has (ICC.1:2022, section 9)."""
+    count = int.from_bytes(profile[128:132], "big")
+    names = {profile[132 + 12 * index : 136 + 12 * index] for index in range(min(count, 100))}
+    return count <= 100 and names <= _MATRIX_PROFILE_TAGS

@@ -187,7 +187,7 @@ def _attach_pictures(table: pd.DataFrame, folder: Path) -> list[Remark]:
     remarks = []
     for part in PICTURE_FOLDERS:
         if not (folder / part).is_dir():
-            remarks.append(Remark("folder_absent", f"The folder {part} is absent in {folder}."))
+            remarks.append(Remark("folder_absent", f"The folder {part} is absent."))
             continue
         for file in sorted((folder / part).iterdir()):
             if file.suffix.lower() not in SUFFIXES:

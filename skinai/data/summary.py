@@ -6,7 +6,7 @@ Counts only, so that the explorer works on a fresh clone without the pictures an
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,9 +45,21 @@ class DatasetSummary:
     remarks: tuple[str, ...]
 
 
-def build_summary(data: DataFolder, split: pd.DataFrame, remarks: tuple[str, ...]) -> dict[str, Any]:
-    """Count the present pictures; the result goes into ``dataset.json`` as it stands."""
+def build_summary(
+    data: DataFolder, split: pd.DataFrame, *, unreadable: Collection[str], remarks: tuple[str, ...]
+) -> dict[str, Any]:
+    """Count the present pictures; the result goes into ``dataset.json`` as it stands.
+
+    Parameters
+    ----------
+    data : DataFolder
+    split : DataFrame
+    unreadable : collection of image_id
+        Not counted.
+    remarks : tuple of str
+    """
     rows = data.present.merge(split[["image_id", "subset"]], on="image_id", how="inner")
+    rows = rows[~rows["image_id"].isin(list(unreadable))]
     return {
         "name": data.labels.name,
         "pictures": len(data.table),

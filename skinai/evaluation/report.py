@@ -121,6 +121,12 @@ class EvaluationReport:
             rows.append(row)
         return pd.DataFrame(rows)
 
+    def count_benign_first(self, *codes: str) -> tuple[int, int]:
+        """Return how many pictures of these classes got a benign diagnosis as most probable, and of how many."""
+        rows = self.confusion[[self.labels.index(code) for code in codes]]
+        benign = [not label.malignant for label in self.labels]
+        return int(rows[:, benign].sum()), int(rows.sum())
+
     def as_dict(self) -> dict[str, Any]:
         """Return the report as it is written into ``report.json``."""
         return {

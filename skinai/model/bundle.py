@@ -169,6 +169,8 @@ def _read_facts(folder: Path) -> dict[str, Any]:
         facts = json.loads((folder / BUNDLE_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ModelError(f"{folder} is no model folder: {BUNDLE_FILE} is missing.") from error
+    except OSError as error:
+        raise ModelError(f"{BUNDLE_FILE} in {folder} cannot be read ({error.strerror}).") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"{BUNDLE_FILE} in {folder} is damaged.") from error
     if not isinstance(facts, dict):
@@ -185,7 +187,11 @@ def _check_files(folder: Path, files: Mapping[str, str]) -> None:
             raise ModelError(f"{BUNDLE_FILE} in {folder} names a file outside its folder: {part!r}.")
         if not (folder / part).is_file():
             raise ModelError(f"{part} is missing in {folder}.")
-        if hash_file(folder / part) != expected:
+        try:
+            found = hash_file(folder / part)
+        except OSError as error:
+            raise ModelError(f"{part} in {folder} cannot be read ({error.strerror}).") from error
+        if found != expected:
             raise ModelError(f"{part} in {folder} is not the file that {BUNDLE_FILE} describes (its hash differs).")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,17 +65,21 @@ def find_picture_files(paths: Iterable[str]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for name in paths:
-        path = Path(name)
-        if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-        elif not path.exists() and glob.has_magic(name):
-            files = [Path(match) for match in sorted(glob.glob(name, recursive=True)) if Path(match).is_file()]
+        if glob.has_magic(name) and not os.path.lexists(name):
+            files = [file for match in sorted(glob.glob(name, recursive=True)) for file in _files_below(Path(match))]
         else:
-            files = [path]
+            path = Path(name)
+            files = _files_below(path) if os.path.isdir(path) else [path]
         if not files:
             raise UsageError(f"No {', '.join(SUFFIXES)} file in {name!r}.")
         found |= dict.fromkeys(files)
     return list(found)
+
+
+def _files_below(path: Path) -> list[Path]:
+    """Return the picture files at or below `path`, by their ending."""
+    candidates = path.rglob("*") if path.is_dir() else [path]
+    return sorted(file for file in candidates if file.suffix.lower() in SUFFIXES and file.is_file())
 
 
 def predict_files(predictor: Predictor, files: Iterable[Path]) -> Iterator[FileAnswer]:

@@ -63,11 +63,14 @@ class RunData:
         Subset name to its frames.
     data_hash : str
         SHA-256 over the ids, subsets, diagnoses and contents of these pictures.
+    unreadable : dict
+        `image_id` to the reason, for the pictures left out.
     remarks : tuple of Remark
     """
 
     frames: dict[str, Frames]
     data_hash: str
+    unreadable: dict[str, str]
     remarks: tuple[Remark, ...]
 
 
@@ -226,7 +229,7 @@ def load_run_data(
         rows_read = frames[subset].table
         for image_id, dx, file_hash in zip(rows_read["image_id"], rows_read["dx"], hashes, strict=True):
             digest.update(f"{image_id} {subset} {dx} {file_hash}\n".encode())
-    return RunData(frames, digest.hexdigest(), tuple(remarks))
+    return RunData(frames, digest.hexdigest(), loaded.unreadable, tuple(remarks))
 
 
 def as_subset(frames: Frames, codes: tuple[str, ...]) -> Subset:
@@ -255,7 +258,8 @@ def _write_folder(
     valid = run.frames["valid"]
     predictions = build_predictions(valid.table, predict_logits(model, valid.pixels), data.labels)
     write_predictions(predictions, out / predictions_file("valid"))
-    write_json(out / DATASET_FILE, build_summary(data, split, tuple(remark.sentence for remark in run.remarks)))
+    remarks = tuple(remark.sentence for remark in run.remarks)
+    write_json(out / DATASET_FILE, build_summary(data, split, unreadable=run.unreadable, remarks=remarks))
     probe = _write_probe(out)
     frame = find_architecture(facts["training"]["configuration"]["architecture"]).frame
     answer = predict_logits(model, frame_picture(probe, frame)[None])[0]

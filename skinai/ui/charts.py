@@ -18,15 +18,15 @@ PLOT_CONFIG = {"displayModeBar": False, "displaylogo": False, "scrollZoom": Fals
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours with at least 3:1 against their background (4.5:1 for text)."""
+    """Colours with at least 3:1 against their background, and 4.5:1 for text."""
 
     highlight: str
     plain: str
     text: str
 
 
-LIGHT = Palette(highlight="#0F5C6E", plain="#8FA6AD", text="#1B2428")
-DARK = Palette(highlight="#6CC3D5", plain="#5B727C", text="#E6EDF1")
+LIGHT = Palette(highlight="#0F5C6E", plain="#7A929A", text="#1B2428")
+DARK = Palette(highlight="#6CC3D5", plain="#6B838D", text="#E6EDF1")
 # Okabe and Ito's palette, told apart also with colour blindness; grey for the naevi that fill every bar.
 CATEGORIES = {
     "akiec": "#E69F00",
@@ -65,9 +65,9 @@ def draw_probabilities(prediction: Prediction, colours: Palette) -> go.Figure:
             hovertemplate="%{y}: %{x:.1%}<extra></extra>",
         )
     )
-    figure.update_yaxes(autorange="reversed", automargin=True, tickfont_color=colours.text, fixedrange=True)
+    figure.update_yaxes(autorange="reversed", automargin=True, fixedrange=True)
     figure.update_xaxes(range=[0, 1.12], tickvals=[0, 0.25, 0.5, 0.75, 1], tickformat=".0%", fixedrange=True)
-    return _framed(figure, height=340)
+    return _framed(figure, colours, height=340)
 
 
 def draw_counts(counts: pd.Series, colours: Palette, *, unit: str) -> go.Figure:
@@ -87,16 +87,16 @@ def draw_counts(counts: pd.Series, colours: Palette, *, unit: str) -> go.Figure:
             y=[HAM10000.labels[HAM10000.index(code)].name for code in counts.index],
             orientation="h",
             marker_color=colours.highlight,
-            text=[f"{count:,} ({count / counts.sum():.1%})" for count in counts],
+            text=[f"{count:,}" for count in counts],
             textposition="outside",
             textfont_color=colours.text,
             cliponaxis=False,
             hovertemplate="%{y}: %{x:,} " + unit + "<extra></extra>",
         )
     )
-    figure.update_yaxes(autorange="reversed", automargin=True, tickfont_color=colours.text, fixedrange=True)
-    figure.update_xaxes(range=[0, counts.max() * 1.3], title=unit, fixedrange=True)
-    return _framed(figure, height=340)
+    figure.update_yaxes(autorange="reversed", automargin=True, fixedrange=True)
+    figure.update_xaxes(range=[0, counts.max() * 1.18], title=unit, fixedrange=True)
+    return _framed(figure, colours, height=340)
 
 
 def draw_breakdown(table: pd.DataFrame, colours: Palette, *, unit: str, share: bool) -> go.Figure:
@@ -129,46 +129,52 @@ def draw_breakdown(table: pd.DataFrame, colours: Palette, *, unit: str, share: b
     )
     legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "traceorder": "normal"}
     figure.update_layout(barmode="stack", legend=legend)
-    figure.update_yaxes(
-        autorange="reversed", automargin=True, tickfont_color=colours.text, fixedrange=True, type="category"
-    )
+    figure.update_yaxes(autorange="reversed", automargin=True, fixedrange=True, type="category")
     figure.update_xaxes(
         title=f"share of {unit}" if share else unit, tickformat=".0%" if share else ",", fixedrange=True
     )
-    return _framed(figure, height=210 + 30 * len(table), bottom=150)
+    return _framed(figure, colours, height=210 + 30 * len(table), bottom=150)
 
 
-def draw_confusion(report: EvaluationReport, *, share: bool) -> go.Figure:
+def draw_confusion(report: EvaluationReport, colours: Palette, *, share: bool) -> go.Figure:
     """Draw the confusion matrix: rows are the truth, columns the answer, colour is the share of the row."""
     counts = report.confusion
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    text = (
-        [[f"{cell:.0%}" for cell in row] for row in shares]
-        if share
-        else [[f"{cell:,}" for cell in row] for row in counts]
-    )
     codes, names = list(report.labels.codes), report.labels.names
+    places = [(row, column) for row in range(len(codes)) for column in range(len(codes))]
     figure = go.Figure(
         go.Heatmap(
             z=shares,
             x=codes,
             y=codes,
-            text=text,
-            texttemplate="%{text}",
             colorscale="Cividis",
             zmin=0,
             zmax=1,
             xgap=2,
             ygap=2,
-            colorbar={"title": "share of<br>the truth", "tickformat": ".0%", "thickness": 12},
+            colorbar={
+                "title": {"text": "share of<br>the row", "font": {"color": colours.text}},
+                "tickformat": ".0%",
+                "tickfont": {"color": colours.text},
+                "thickness": 12,
+            },
             customdata=[[(names[i], names[j], counts[i][j]) for j in range(len(codes))] for i in range(len(codes))],
             hovertemplate="truth: %{customdata[0]}<br>answer: %{customdata[1]}<br>%{customdata[2]:,} pictures, "
-            "%{z:.1%} of the truth<extra></extra>",
+            "%{z:.1%} of the row<extra></extra>",
         )
     )
+    # White up to the middle of the scale and black above keeps every number at 4.5:1 or more on its cell.
+    for row, column in places:
+        figure.add_annotation(
+            x=codes[column],
+            y=codes[row],
+            text=f"{shares[row, column]:.0%}" if share else f"{counts[row, column]:,}",
+            showarrow=False,
+            font={"color": "#FFFFFF" if shares[row, column] < 0.5 else "#000000"},
+        )
     figure.update_yaxes(autorange="reversed", title="truth", fixedrange=True)
     figure.update_xaxes(title="answer", fixedrange=True)
-    return _framed(figure, height=460)
+    return _framed(figure, colours, height=460)
 
 
 def draw_class_f1(report: EvaluationReport, colours: Palette) -> go.Figure:
@@ -177,9 +183,9 @@ def draw_class_f1(report: EvaluationReport, colours: Palette) -> go.Figure:
     figure = go.Figure(
         go.Scatter(
             x=table["f1"],
-            y=[f"{row.diagnosis}  (n {row.pictures:,})" for row in table.itertuples()],
+            y=[f"{row.diagnosis}<br>n {row.pictures:,}" for row in table.itertuples()],
             mode="markers",
-            marker={"size": 11, "color": colours.highlight},
+            marker={"size": 8, "color": colours.highlight},
             cliponaxis=False,
             error_x={
                 "type": "data",
@@ -193,9 +199,9 @@ def draw_class_f1(report: EvaluationReport, colours: Palette) -> go.Figure:
             hovertemplate="%{y}: F1 %{x:.3f}<extra></extra>",
         )
     )
-    figure.update_yaxes(autorange="reversed", automargin=True, tickfont_color=colours.text, fixedrange=True)
+    figure.update_yaxes(autorange="reversed", automargin=True, fixedrange=True)
     figure.update_xaxes(range=[0, 1], title="F1, 95 % interval", fixedrange=True)
-    return _framed(figure, height=340)
+    return _framed(figure, colours, height=400)
 
 
 def describe_probabilities(prediction: Prediction) -> str:
@@ -206,6 +212,10 @@ def describe_probabilities(prediction: Prediction) -> str:
     return "Bar chart of seven probabilities: " + ", ".join(parts) + "."
 
 
-def _framed(figure: go.Figure, *, height: int, bottom: int = 8) -> go.Figure:
-    figure.update_layout(height=height, margin={"l": 8, "r": 8, "t": 8, "b": bottom}, bargap=0.28)
+def _framed(figure: go.Figure, colours: Palette, *, height: int, bottom: int = 8) -> go.Figure:
+    for update in (figure.update_xaxes, figure.update_yaxes):
+        update(tickfont_color=colours.text, title_font_color=colours.text)
+    figure.update_layout(
+        height=height, legend_font_color=colours.text, margin={"l": 8, "r": 8, "t": 8, "b": bottom}, bargap=0.28
+    )
     return figure

@@ -35,7 +35,7 @@ def show_footer() -> None:
     except SkinaiError:
         model = "No usable model."
     st.divider()
-    st.caption(f"{model} skinai {__version__}. {wording.NOT_A_DEVICE}")
+    st.markdown(f"{model} skinai {__version__}. {wording.NOT_A_DEVICE}")
 
 
 def stop_with(sentence: str, error: SkinaiError) -> None:
@@ -56,10 +56,9 @@ def show_table(table: pd.DataFrame, *, alt: str) -> None:
     st.table(table, hide_index=True, border="horizontal", alt=alt)
 
 
-def show_estimate(name: str, estimate: Estimate, baseline: Estimate) -> None:
+def show_estimate(name: str, estimate: Estimate, *, baseline: str) -> None:
     """Show one figure with its n, its interval and the baseline's figure."""
     value = "not applicable" if math.isnan(estimate.value) else f"{estimate.value:.3f}"
+    interval = "no interval" if math.isnan(estimate.low) else f"{estimate.low:.3f} to {estimate.high:.3f}"
     st.metric(wording.FIGURE_NAMES[name], value, help=wording.FIGURE_HELP[name], border=True)
-    st.caption(
-        f"95 %: {estimate.low:.3f} to {estimate.high:.3f}, n = {estimate.n:,}.  \nAlways naevus: {baseline.value:.3f}."
-    )
+    st.markdown(f"95 %: {interval}, n = {estimate.n:,}.  \n{baseline}.")

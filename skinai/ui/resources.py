@@ -7,19 +7,23 @@ times are cached on here.
 from __future__ import annotations
 
 import gc
+import logging
 from pathlib import Path
 
 import streamlit as st
 
+from skinai.data.split import SPLIT_FILE
 from skinai.data.summary import DATASET_FILE, DatasetSummary, read_summary
-from skinai.errors import SkinaiError
+from skinai.errors import DataError, SkinaiError
 from skinai.evaluation.report import REPORT_FILE, EvaluationReport, read_report
 from skinai.model.bundle import BUNDLE_FILE, Bundle, find_model_folder, load_bundle
 from skinai.serving.predictor import Predictor
 
+LOG = logging.getLogger("skinai.ui")
+
 
 def load_predictor() -> Predictor:
-    """Return the model in use, loaded once for all visitors; a changed folder is loaded and checked anew.
+    """Return the model in use, loaded once for all visitors; a new ``bundle.json`` is loaded and checked anew.
 
     Raises
     ------
@@ -42,15 +46,21 @@ def load_bundle_in_use() -> Bundle:
     return _load_bundle(str(folder), _changed_at(folder / BUNDLE_FILE))
 
 
-def load_report(folder: Path) -> EvaluationReport:
-    """Return a model folder's report.
+def load_report(bundle: Bundle) -> EvaluationReport:
+    """Return the report of a model's holdout run.
 
     Raises
     ------
     DataError
-        If it is missing or belongs to other predictions.
+        If it is missing, or belongs to other predictions, another model or another subset.
     """
-    return _load_report(str(folder), _changed_at(folder / REPORT_FILE))
+    report = _load_report(str(bundle.folder), _changed_at(bundle.folder / REPORT_FILE))
+    if (report.fingerprint, report.subset) != (bundle.fingerprint, "test"):
+        raise DataError(
+            f"{REPORT_FILE} is about the {report.subset} subset and the model {report.fingerprint}, "
+            f"not about test and {bundle.fingerprint}."
+        )
+    return report
 
 
 def load_summary(folder: Path) -> DatasetSummary:
@@ -64,16 +74,19 @@ def load_summary(folder: Path) -> DatasetSummary:
     return _load_summary(str(folder), _changed_at(folder / DATASET_FILE))
 
 
-def list_reports(folder: Path) -> list[EvaluationReport]:
-    """Return the readable reports of all models beside `folder`, the one of `folder` first."""
-    reports = []
-    others = sorted(path for path in folder.parent.iterdir() if (path / REPORT_FILE).is_file() and path != folder)
-    for path in (folder, *others):
+def list_reports(bundle: Bundle) -> list[EvaluationReport]:
+    """Return the report of `bundle`, then those of the models beside it that were tested under the same split."""
+    reports = [load_report(bundle)]
+    others = sorted(path for path in bundle.folder.parent.iterdir() if (path / BUNDLE_FILE).is_file())
+    for path in others:
         try:
-            reports.append(load_report(path))
+            other = _load_bundle(str(path), _changed_at(path / BUNDLE_FILE))
+            same_split = other.facts["files"].get(SPLIT_FILE) == bundle.facts["files"].get(SPLIT_FILE)
+            if other.fingerprint != bundle.fingerprint and same_split:
+                reports.append(load_report(other))
         except SkinaiError:
-            continue
-    return reports
+            LOG.warning("The model in %s is left out of the comparison.", path)
+    return [report for report in reports if report.pictures == reports[0].pictures]
 
 
 def _changed_at(path: Path) -> int:
@@ -92,7 +105,7 @@ def _load_predictor(folder: str, changed_at: int) -> Predictor:
     return predictor
 
 
-@st.cache_resource(max_entries=1, show_spinner=False)
+@st.cache_resource(max_entries=8, show_spinner=False)
 def _load_bundle(folder: str, changed_at: int) -> Bundle:
     return load_bundle(Path(folder))
 

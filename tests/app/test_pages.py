@@ -1,6 +1,7 @@
 """The pages as a visitor meets them, without a browser."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -41,7 +42,7 @@ def upload(app, content, name="lesion.jpg", kind="image/jpeg"):
 
 
 def texts(app):
-    groups = (app.markdown, app.caption, app.info, app.error, app.title, app.subheader)
+    groups = (app.markdown, app.caption, app.info, app.error, app.title, app.header)
     shown = [element.value for group in groups for element in group]
     return "\n".join(shown)
 
@@ -141,25 +142,22 @@ def test_the_explorer_counts_what_the_data_folder_holds():
     assert app.table[0].value["Lesions"].sum() == 56
 
 
-def test_the_explorer_works_without_the_pictures_and_the_metadata(monkeypatch):
-    monkeypatch.delenv("SKINAI_DATA", raising=False)
-    assert not open_app("pages/data/explorer.py").error
-
-
 def test_the_report_card_shows_the_stored_report(small_model):
     from skinai.evaluation.report import read_report
 
     app = open_app("pages/evidence/report_card.py")
     report = read_report(small_model)
-    assert [metric.value for metric in app.metric] == [f"{e.value:.3f}" for e in report.overall.values()]
+    figures = [report.classes["mel"]["recall"], *report.overall.values()]
+    assert [metric.value for metric in app.metric] == [f"{figure.value:.3f}" for figure in figures]
     assert all(metric.help for metric in app.metric)
     matrix = app.table[0].value
     assert (matrix.drop(columns=["truth", "n"]).to_numpy() == report.confusion).all()
     classes = app.table[1].value
     assert classes["F1"].tolist() == [str(report.classes[code]["f1"]) for code in report.labels.codes]
     assert "Claimed, not reproduced under a lesion-grouped split" in texts(app)
-    assert "always naevus" in texts(app).lower()
-    app.segmented_control(key="confusion").set_value("share of the truth").run()
+    baseline = report.labels.labels[report.labels.index(report.baseline_code)].name.lower()
+    assert f"Always {baseline}: {report.baseline['accuracy'].value:.3f}" in texts(app)
+    app.segmented_control(key="confusion").set_value("share of each row").run()
     assert not app.exception
     row = app.table[0].value.iloc[5]
     assert row["nv"] == f"{report.confusion[5, 5] / report.confusion[5].sum():.1%}"
@@ -174,6 +172,30 @@ def test_a_damaged_model_is_a_sentence_on_every_page(page, small_model, tmp_path
     assert "model.tflite in" in app.error[0].value
     assert "Traceback" not in texts(app)
     assert "No usable model" in texts(app)
+
+
+def test_a_report_of_another_model_is_not_shown(small_model, tmp_path, monkeypatch):
+    folder = shutil.copytree(small_model, tmp_path / "model")
+    path = folder / "report.json"
+    path.write_text(re.sub(r'"fingerprint": "\w+"', '"fingerprint": "0123456789ab"', path.read_text()))
+    monkeypatch.setenv("SKINAI_MODEL", str(folder))
+    app = open_app("pages/evidence/report_card.py")
+    assert "the model 0123456789ab" in app.error[0].value
+    assert not app.metric
+
+
+def test_a_benign_answer_comes_with_the_models_own_record(small_model):
+    """Over many drawings: the warning stands exactly where the diagnosis on top is benign."""
+    app = open_app()
+    app.segmented_control(key="source").set_value("A drawn example").run()
+    seen = set()
+    for number in range(12):
+        app.number_input(key="drawing").set_value(number).run()
+        benign = ", benign." in app.info[0].value
+        assert (wording.BENIGN_NOTE in app.info[0].value) == benign
+        assert ("melanoma pictures" in app.info[0].value) == benign
+        seen.add(benign)
+    assert seen
 
 
 def test_a_model_without_report_still_answers(small_model, tmp_path, monkeypatch):
@@ -191,6 +213,20 @@ def test_a_changed_model_folder_is_loaded_anew(small_model, tmp_path, monkeypatc
     assert not app.error
     (folder / "bundle.json").write_text("{}")
     assert "lacks a part" in app.run().error[0].value
+
+
+def test_uploads_are_not_spooled_to_disk():
+    from starlette.formparsers import MultiPartParser
+
+    open_app()
+    assert MultiPartParser.spool_max_size > wording.MAX_UPLOAD_MB * 1024 * 1024
+
+
+def test_the_upload_limit_is_one_number():
+    import tomllib
+
+    config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
+    assert config["server"]["maxUploadSize"] == wording.MAX_UPLOAD_MB
 
 
 def test_the_web_process_never_loads_tensorflow(small_model, tmp_path):

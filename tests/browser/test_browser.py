@@ -1,5 +1,6 @@
 """The app in a real browser, served by a real process with the shipped configuration."""
 
+import io
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import encode
+from PIL import Image
 
 from skinai.data.drawing import draw_lesion
 from skinai.ui import wording
@@ -113,21 +115,23 @@ def test_an_upload_shows_seven_probabilities_within_2_seconds(page, server):
 
 
 def test_a_turned_phone_picture_is_shown_upright(page, server):
-    import io
-
-    from PIL import Image
-
+    """The picture's upper half is bright; it is stored turned, with the turn noted in EXIF."""
+    picture = draw_lesion(4)
+    picture[:225] = 250
     exif = Image.Exif()
     exif[0x0112] = 6
     buffer = io.BytesIO()
-    Image.fromarray(np.rot90(draw_lesion(4)).copy()).save(buffer, "JPEG", exif=exif)
+    Image.fromarray(np.rot90(picture).copy()).save(buffer, "JPEG", exif=exif)
     page.goto(server)
+    page.get_by_text(wording.EMPTY_STATE).wait_for(timeout=20_000)
     upload(page, buffer.getvalue())
-    picture = page.locator("img[alt='The uploaded picture, upright']")
-    picture.wait_for(timeout=20_000)
-    page.wait_for_function("document.querySelector(\"img[alt='The uploaded picture, upright']\").naturalWidth > 0")
-    width, height = picture.evaluate("image => [image.naturalWidth, image.naturalHeight]")
-    assert (width, height) == (600, 450)
+    shown = page.locator("img[alt='The analysed picture, upright']")
+    shown.wait_for(timeout=20_000)
+    served = Image.open(io.BytesIO(page.request.get(server + shown.get_attribute("src")).body()))
+    assert served.size == (600, 450)
+    assert np.asarray(served)[:200].mean() > 240
+    assert np.asarray(served)[250:].mean() < 220
+    assert not served.getexif()
 
 
 @pytest.mark.parametrize(
@@ -182,8 +186,8 @@ def test_two_visitors_never_see_each_others_picture(browser, server):
         upload(page, encode(draw_lesion(20 + number)))
     seen = []
     for page in pages:
-        page.locator("img[alt='The uploaded picture, upright']").wait_for(timeout=10_000)
-        seen.append((page.get_attribute("img[alt='The uploaded picture, upright']", "src"), page.inner_text("table")))
+        page.locator("img[alt='The analysed picture, upright']").wait_for(timeout=10_000)
+        seen.append((page.get_attribute("img[alt='The analysed picture, upright']", "src"), page.inner_text("table")))
         page.context.close()
     assert seen[0][0] != seen[1][0]
     assert seen[0][1] != seen[1][1]

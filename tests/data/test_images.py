@@ -172,6 +172,29 @@ def test_flipped_bytes_never_raise_anything_but_a_picture_error(lesion):
             assert decoded.ndim == 3
 
 
+def test_a_jpeg_with_many_scans_is_refused_before_they_are_decoded(lesion):
+    """Each scan costs a pass over the picture and 12 bytes announce one."""
+    content = encode(lesion, "JPEG", progressive=True)
+    scan = content[content.rindex(b"\xff\xda") : -2]
+    crafted = content[:-2] + scan * 70 + content[-2:]
+    with pytest.raises(PictureError, match="more than 64 scans"):
+        decode_picture(crafted)
+
+
+def test_a_wide_jpeg_that_cannot_be_reduced_is_refused():
+    with pytest.raises(PictureError) as caught:
+        decode_picture(encode(np.zeros((2100, 20_000, 3), np.uint8)))
+    assert caught.value.code == "too_many_pixels"
+
+
+@pytest.mark.parametrize("tag", [b"A2B0", b"D2B0", b"B2A1", b"gamt"])
+def test_a_profile_with_look_up_tables_never_reaches_the_colour_library(corners, tag, monkeypatch):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    content = save(Image.fromarray(corners), icc_profile=profile.replace(b"cprt", tag))
+    monkeypatch.setattr(ImageCms, "profileToProfile", lambda *_, **__: pytest.fail("the profile was used"))
+    assert (decode_picture(content) == corners).all()
+
+
 def test_a_large_jpeg_is_decoded_reduced():
     decoded = decode_picture(encode(np.full((4800, 6400, 3), 90, np.uint8)))
     assert decoded.shape == (1200, 1600, 3)

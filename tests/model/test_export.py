@@ -1,18 +1,22 @@
 """What is served is what was trained: export and Keras agree on every class."""
 
+import json
 import shutil
 import zipfile
 
 import keras
 import numpy as np
 import pytest
+from conftest import SHIPPED_MODELS
 
 from skinai.data.drawing import draw_lesion
-from skinai.data.images import frame_picture
+from skinai.data.images import FrameRule, frame_picture, read_picture
 from skinai.data.metadata import read_data_folder
+from skinai.data.predictions import probability_matrix, read_predictions
 from skinai.errors import ModelError
-from skinai.model.bundle import load_bundle, models_folder
-from skinai.model.export import load_keras_model
+from skinai.labels import HAM10000
+from skinai.model.bundle import models_folder, write_bundle
+from skinai.model.export import export_litert, load_keras_model
 from skinai.serving.predictor import Predictor
 
 
@@ -31,7 +35,7 @@ def test_the_export_agrees_with_keras_on_a_small_model(small_model):
 
 
 @pytest.mark.shipped
-@pytest.mark.parametrize("name", ["ham10000-efficientnet-lite0", "ham10000-seed-cnn"])
+@pytest.mark.parametrize("name", SHIPPED_MODELS)
 def test_the_export_agrees_with_keras_on_the_shipped_models(name):
     compare(models_folder() / name, [draw_lesion(seed) for seed in range(24)])
 
@@ -40,8 +44,6 @@ def test_the_export_agrees_with_keras_on_the_shipped_models(name):
 @pytest.mark.shipped
 def test_serving_reproduces_the_stored_predictions(shipped_model, real_data):
     """Decoder, frame, export and class order together give what training wrote down."""
-    from skinai.data.images import read_picture
-    from skinai.data.predictions import probability_matrix, read_predictions
 
     predictor = Predictor.load(shipped_model)
     stored = read_predictions(shipped_model / "predictions_test.csv")
@@ -78,9 +80,41 @@ def test_a_damaged_keras_file_is_a_sentence(small_model, tmp_path):
         load_keras_model(path)
 
 
-def test_an_export_of_another_model_is_refused(small_model, tmp_path):
+def export_network(path, class_count, size):
+    pictures = keras.Input((*size, 3))
+    x = keras.layers.Conv2D(4, 3, name="feature_map")(pictures)
+    x = keras.layers.GlobalAveragePooling2D(name="embedding")(x)
+    export_litert(keras.Model(pictures, keras.layers.Dense(class_count, activation="softmax")(x)), path)
+
+
+def redescribe(folder):
+    """Write a description whose hashes fit whatever lies in the folder now."""
+    bundle = json.loads((folder / "bundle.json").read_text())
+    labels, frame = HAM10000, FrameRule(**bundle["frame"])
+    write_bundle(folder, labels=labels, frame=frame, probe=bundle["probe"], facts={}, parts=[])
+
+
+@pytest.mark.parametrize(
+    ("class_count", "size", "sentence"),
+    [
+        (5, (96, 128), "has 5 classes, not 7"),
+        (7, (64, 64), r"takes \(1, 64, 64, 3\); \(1, 96, 128, 3\) is what"),
+        (7, (96, 128), "fails its self-test"),
+    ],
+)
+def test_an_export_of_another_network_is_refused_even_with_fitting_hashes(
+    small_model, tmp_path, class_count, size, sentence
+):
+    folder = shutil.copytree(small_model, tmp_path / "model")
+    export_network(folder / "model.tflite", class_count, size)
+    redescribe(folder)
+    with pytest.raises(ModelError, match=sentence):
+        Predictor.load(folder)
+
+
+def test_a_file_that_is_no_export_is_refused_even_with_fitting_hashes(small_model, tmp_path):
     folder = shutil.copytree(small_model, tmp_path / "model")
     (folder / "model.tflite").write_bytes(b"TFL3" + b"\0" * 1000)
-    with pytest.raises(ModelError, match=r"model\.tflite"):
+    redescribe(folder)
+    with pytest.raises(ModelError, match="is not a readable export"):
         Predictor.load(folder)
-    assert load_bundle(small_model).name == "small"

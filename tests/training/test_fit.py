@@ -16,9 +16,9 @@ from skinai.data.metadata import read_data_folder
 from skinai.data.split import split_lesions
 from skinai.errors import UsageError
 from skinai.model.architectures import build_network, find_architecture
-from skinai.training.checkpoint import load_checkpoint
+from skinai.training.calibration import score_logits
 from skinai.training.config import TrainingConfig, default_config
-from skinai.training.fit import Subset, best_epoch, class_prior, fit_network
+from skinai.training.fit import Subset, best_epoch, class_prior, fit_network, predict_logits
 from skinai.training.run import as_subset, load_run_data
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,13 +80,27 @@ def test_training_learns_to_tell_the_drawn_classes_apart(subsets, tmp_path):
 
 
 def test_training_stops_early_and_returns_the_best_weights(subsets, tmp_path):
-    """A rate so high that the loss only grows: the first epoch stays the best one."""
-    config = replace(default_config("seed-cnn"), epochs=12, learning_rate=0.3, patience=2, precision="float32")
+    """A rate so high that the loss grows again: the network returned must score what the best epoch scored."""
+    config = replace(default_config("seed-cnn"), epochs=12, learning_rate=0.02, patience=2, precision="float32")
     network, history = fit(config, subsets, tmp_path / "c.npz")
-    assert len(history) == best_epoch(history) + 2
-    best = load_checkpoint(tmp_path / "c.npz", config_json=config.as_json(), data_hash="x").arrays["best"]
-    for a, b in zip(network.get_weights(), best, strict=True):
-        np.testing.assert_array_equal(a, b)
+    best = best_epoch(history)
+    assert len(history) == min(best + 2, 12)
+    assert history[-1]["valid_log_loss"] > history[best - 1]["valid_log_loss"]
+    scores = score_logits(predict_logits(network, subsets[1].pixels), subsets[1].truth)
+    assert scores["log_loss"] == pytest.approx(history[best - 1]["valid_log_loss"], abs=1e-4)
+
+
+def test_a_network_without_imagenet_weights_does_not_pretend(subsets, tmp_path):
+    with pytest.raises(UsageError, match="seed-cnn has no ImageNet weights"):
+        fit(replace(default_config("seed-cnn"), init="imagenet"), subsets, tmp_path / "c.npz")
+
+
+def test_other_diagnoses_are_other_data(small_data):
+    data = read_data_folder(small_data)
+    split, frame = split_lesions(data.table), find_architecture("seed-cnn").frame
+    before = load_run_data(data, split, frame, subsets=("valid",), verbose=False).data_hash
+    data.table["dx"] = data.table["dx"].replace("mel", "nv")
+    assert load_run_data(data, split, frame, subsets=("valid",), verbose=False).data_hash != before
 
 
 def test_a_checkpoint_of_another_run_is_refused(subsets, tmp_path):
