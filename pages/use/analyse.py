@@ -22,6 +22,7 @@ def main() -> None:
         components.stop_with(wording.MODEL_UNUSABLE, error)
     picture = ask_for_picture()
     if picture is None:
+        show_empty_state(predictor.bundle)
         show_limits()
         return
     try:
@@ -52,13 +53,21 @@ def ask_for_picture() -> np.ndarray | None:
             key="upload",
         )
     if file is None:
-        st.markdown(wording.EMPTY_STATE)
         return None
     try:
         return decode_picture(file.getvalue())
     except PictureError as error:
         st.error(f"This file cannot be analysed. {error}")
         return None
+
+
+def show_empty_state(bundle: Bundle) -> None:
+    """Show what to do, and the empty chart, so that the browser has loaded what draws the answer."""
+    left, right = st.columns([2, 3], gap="medium")
+    left.markdown(wording.EMPTY_STATE)
+    with right:
+        figure = charts.draw_no_probabilities(bundle.labels, charts.palette())
+        components.show_figure(figure, alt="The chart is empty: no picture has been read yet.", key="no_probabilities")
 
 
 def show_result(picture: np.ndarray, prediction: Prediction, bundle: Bundle) -> None:

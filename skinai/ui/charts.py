@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from skinai.evaluation.report import EvaluationReport
-from skinai.labels import HAM10000
+from skinai.labels import HAM10000, LabelSet
 from skinai.serving.predictor import Prediction
 
 PLOT_CONFIG = {"displayModeBar": False, "displaylogo": False, "scrollZoom": False}
@@ -46,28 +47,17 @@ def palette() -> Palette:
 
 def draw_probabilities(prediction: Prediction, colours: Palette) -> go.Figure:
     """Draw one bar a class in the fixed order; the most probable is highlighted."""
-    top = prediction.top.code
-    names = [f"<b>{label.name}</b>" if label.code == top else label.name for label in prediction.labels]
-    colour = [colours.highlight if label.code == top else colours.plain for label in prediction.labels]
-    figure = go.Figure(
-        go.Bar(
-            x=list(prediction.probabilities),
-            y=names,
-            orientation="h",
-            marker_color=colour,
-            text=[
-                f"<b>{value:.1%}</b>" if label.code == top else f"{value:.1%}"
-                for label, value in zip(prediction.labels, prediction.probabilities, strict=True)
-            ],
-            textposition="outside",
-            textfont_color=colours.text,
-            cliponaxis=False,
-            hovertemplate="%{y}: %{x:.1%}<extra></extra>",
-        )
-    )
-    figure.update_yaxes(autorange="reversed", automargin=True, fixedrange=True)
-    figure.update_xaxes(range=[0, 1.12], tickvals=[0, 0.25, 0.5, 0.75, 1], tickformat=".0%", fixedrange=True)
-    return _framed(figure, colours, height=340)
+    top = prediction.labels.index(prediction.top.code)
+    names, values = list(prediction.labels.names), prediction.probabilities
+    texts = [f"{value:.1%}" for value in values]
+    names[top], texts[top] = f"<b>{names[top]}</b>", f"<b>{texts[top]}</b>"
+    colour = [colours.highlight if index == top else colours.plain for index in range(len(names))]
+    return _draw_bars(names, values, texts, colour, colours)
+
+
+def draw_no_probabilities(labels: LabelSet, colours: Palette) -> go.Figure:
+    """Draw the empty chart that stands where the answer will be."""
+    return _draw_bars(list(labels.names), [0.0] * len(labels), [""] * len(labels), colours.plain, colours)
 
 
 def draw_counts(counts: pd.Series, colours: Palette, *, unit: str) -> go.Figure:
@@ -210,6 +200,27 @@ def describe_probabilities(prediction: Prediction) -> str:
         f"{name} {value:.1%}" for name, value in zip(prediction.labels.names, prediction.probabilities, strict=True)
     ]
     return "Bar chart of seven probabilities: " + ", ".join(parts) + "."
+
+
+def _draw_bars(
+    names: Sequence[str], values: Sequence[float], texts: Sequence[str], colour: str | list[str], colours: Palette
+) -> go.Figure:
+    figure = go.Figure(
+        go.Bar(
+            x=list(values),
+            y=list(names),
+            orientation="h",
+            marker_color=colour,
+            text=list(texts),
+            textposition="outside",
+            textfont_color=colours.text,
+            cliponaxis=False,
+            hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+        )
+    )
+    figure.update_yaxes(autorange="reversed", automargin=True, fixedrange=True)
+    figure.update_xaxes(range=[0, 1.12], tickvals=[0, 0.25, 0.5, 0.75, 1], tickformat=".0%", fixedrange=True)
+    return _framed(figure, colours, height=340)
 
 
 def _framed(figure: go.Figure, colours: Palette, *, height: int, bottom: int = 8) -> go.Figure:

@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from urllib.parse import urljoin
 
 import numpy as np
 import pytest
@@ -94,20 +95,33 @@ def page(browser, server):
     context.close()
 
 
+def open_page(page, address):
+    """Open the Analyse page and wait until it is all there, the empty chart included."""
+    page.goto(address)
+    page.get_by_text(wording.EMPTY_STATE).wait_for(timeout=20_000)
+    page.locator(".js-plotly-plot").wait_for(timeout=20_000)
+
+
 def upload(page, content, name="lesion.jpg"):
     mime = "image/png" if name.endswith("png") else "image/jpeg"
     page.set_input_files("input[type=file]", {"name": name, "mimeType": mime, "buffer": content})
 
 
+def read_rows(page):
+    """Return the texts of the seven rows of the table of probabilities, once they are there."""
+    rows = page.get_by_test_id("stTable").first.locator("tbody tr")
+    rows.nth(6).wait_for(timeout=10_000)
+    return rows.all_inner_texts()
+
+
 def test_an_upload_shows_seven_probabilities_within_2_seconds(page, server):
-    page.goto(server)
-    page.get_by_text(wording.EMPTY_STATE).wait_for(timeout=20_000)
+    open_page(page, server)
     start = time.monotonic()
     upload(page, encode(draw_lesion(3)))
     page.get_by_text("Most probable of the seven").wait_for(timeout=10_000)
-    page.locator(".js-plotly-plot .bars .point").nth(6).wait_for(timeout=10_000)
+    page.locator(".js-plotly-plot .bars .point text", has_text="%").nth(6).wait_for(timeout=10_000)
+    rows = read_rows(page)
     assert time.monotonic() - start < 2
-    rows = page.get_by_test_id("stTable").first.locator("tbody tr").all_inner_texts()
     shares = [float(re.search(r"([\d.]+)%", row).group(1)) for row in rows]
     assert len(shares) == 7
     assert sum(shares) == pytest.approx(100, abs=0.4)
@@ -122,12 +136,11 @@ def test_a_turned_phone_picture_is_shown_upright(page, server):
     exif[0x0112] = 6
     buffer = io.BytesIO()
     Image.fromarray(np.rot90(picture).copy()).save(buffer, "JPEG", exif=exif)
-    page.goto(server)
-    page.get_by_text(wording.EMPTY_STATE).wait_for(timeout=20_000)
+    open_page(page, server)
     upload(page, buffer.getvalue())
     shown = page.locator("img[alt='The analysed picture, upright']")
     shown.wait_for(timeout=20_000)
-    served = Image.open(io.BytesIO(page.request.get(server + shown.get_attribute("src")).body()))
+    served = Image.open(io.BytesIO(page.request.get(urljoin(server, shown.get_attribute("src"))).body()))
     assert served.size == (600, 450)
     assert np.asarray(served)[:200].mean() > 240
     assert np.asarray(served)[250:].mean() < 220
@@ -144,8 +157,7 @@ def test_a_turned_phone_picture_is_shown_upright(page, server):
     ids=["broken", "wrong-type", "too-large"],
 )
 def test_a_bad_file_gets_a_sentence_and_never_a_traceback(page, server, name, content, sentence):
-    page.goto(server)
-    page.get_by_text(wording.EMPTY_STATE).wait_for(timeout=20_000)
+    open_page(page, server)
     upload(page, content, name)
     if len(content) > 20_000_000:
         page.get_by_text(re.compile("must be 20", re.IGNORECASE)).wait_for(timeout=10_000)
@@ -153,7 +165,7 @@ def test_a_bad_file_gets_a_sentence_and_never_a_traceback(page, server, name, co
         page.get_by_text(sentence).wait_for(timeout=10_000)
     body = page.inner_text("body")
     assert "Traceback" not in body
-    assert "Error:" not in body
+    assert "Exception" not in body
     assert "Most probable" not in body
 
 
@@ -161,7 +173,7 @@ def test_a_bad_file_gets_a_sentence_and_never_a_traceback(page, server, name, co
 def test_a_deep_link_has_notice_and_fingerprint(page, server, path):
     page.goto(f"{server}/{path}")
     page.get_by_text("fingerprint", exact=False).first.wait_for(timeout=20_000)
-    assert page.get_by_text(wording.NOTICE, exact=True).first.is_visible()
+    page.get_by_text(wording.NOTICE, exact=True).first.wait_for(state="visible", timeout=10_000)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -181,13 +193,12 @@ def test_no_page_overflows_a_phone(browser, server, path, scheme):
 def test_two_visitors_never_see_each_others_picture(browser, server):
     pages = [browser.new_context().new_page() for _ in range(2)]
     for number, page in enumerate(pages):
-        page.goto(server)
-        page.get_by_text(wording.EMPTY_STATE).wait_for(timeout=20_000)
+        open_page(page, server)
         upload(page, encode(draw_lesion(20 + number)))
     seen = []
     for page in pages:
         page.locator("img[alt='The analysed picture, upright']").wait_for(timeout=10_000)
-        seen.append((page.get_attribute("img[alt='The analysed picture, upright']", "src"), page.inner_text("table")))
+        seen.append((page.get_attribute("img[alt='The analysed picture, upright']", "src"), read_rows(page)))
         page.context.close()
     assert seen[0][0] != seen[1][0]
     assert seen[0][1] != seen[1][1]
@@ -200,12 +211,11 @@ def test_an_uploaded_ham10000_test_picture_is_answered(page, server, real_data, 
 
     stored = read_predictions(shipped_model / "predictions_test.csv").iloc[0]
     path = read_data_folder(real_data).present.set_index("image_id").loc[stored["image"], "path"]
-    page.goto(server)
-    page.get_by_text(wording.EMPTY_STATE).wait_for(timeout=20_000)
+    open_page(page, server)
     start = time.monotonic()
     upload(page, path.read_bytes())
     page.get_by_text("Most probable of the seven").wait_for(timeout=10_000)
+    rows = read_rows(page)
     assert time.monotonic() - start < 2
-    rows = page.get_by_test_id("stTable").first.locator("tbody tr").all_inner_texts()
-    melanoma = next(row for row in rows if row.startswith(("Melanoma\t", "Melanoma (")))
+    melanoma = next(row for row in rows if re.match(r"Melanoma\b(?! naevus)", row))
     assert f"{stored['MEL']:.1%}" in melanoma
