@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        print(f"skinai: {error.filename or 'a file'}: {error.strerror or error}.", file=sys.stderr)
+        print(f"skinai: {error.filename2 or error.filename or 'a file'}: {error.strerror or error}.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("skinai: interrupted.", file=sys.stderr)
@@ -93,6 +93,8 @@ def run_train(options: argparse.Namespace) -> int:
 
 def run_evaluate(options: argparse.Namespace) -> int:
     """Print the report of the stored predictions."""
+    if options.folder and options.model:
+        raise UsageError("Name the model once, as FOLDER or with --model.")
     folder = find_model_folder(options.folder or options.model)
     return _evaluate(
         folder, subset=options.subset, data_folder=options.data, purpose=options.purpose, as_json=options.json
@@ -231,7 +233,8 @@ def _write_isic(answers: Sequence[FileAnswer], out: Path) -> None:
             by_code = answer.prediction.by_code
             values = [by_code[HAM10000.by_isic_code(isic_code).code] for isic_code in HAM10000.isic_order]
             writer.writerow([answer.file.stem, *(f"{value:.6f}" for value in values)])
-    write_atomic(out, text.getvalue())
+    # A file name that is not UTF-8 is written with its bytes spelled out.
+    write_atomic(out, text.getvalue().encode("utf-8", errors="backslashreplace"))
 
 
 def _build_parser() -> argparse.ArgumentParser:

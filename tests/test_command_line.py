@@ -106,6 +106,7 @@ def test_a_file_that_does_not_exist_is_answered_in_a_sentence(small_model, tmp_p
         (["train", "--data", ".", "--architecture", "resnet", "--out", "x"], "Unknown architecture 'resnet'"),
         (["split", "--data", "skinai"], "HAM10000_metadata.csv is missing"),
         (["evaluate", "tests"], "is no model folder"),
+        (["evaluate", "tests", "--model", "tests"], "Name the model once"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(arguments, sentence):
@@ -187,9 +188,36 @@ def test_unreadable_pictures_are_told_and_left_out_of_training_and_test(small_da
         assert f"{picture.stem} could not be read and is left out" in done.stdout + done.stderr
     assert broken["test"].stem not in (out / "predictions_test.csv").read_text()
     assert broken["valid"].stem not in (out / "predictions_valid.csv").read_text()
-    present = sum(subset != "test" for image_id, subset in subset_of.items() if image_id != "ISIC_0000005")
-    used = json.loads((out / "dataset.json").read_text())["used"]
-    assert sum(row["pictures"] for row in used if row["subset"] != "test") == present - 2
+    facts = json.loads((out / "dataset.json").read_text())
+    assert sum(row["pictures"] for row in facts["used"]) == 83 - 3
+    assert sum("could not be read" in remark for remark in facts["remarks"]) == 3
+
+
+def test_training_refuses_a_split_that_leaks(small_data, tmp_path):
+    split = tmp_path / "split.csv"
+    assert main(["split", "--data", str(small_data), "--out", str(split)]) == 0
+    rows = [line.split(",") for line in split.read_text().splitlines()]
+    lesion = next(row[1] for row in rows[1:] if sum(other[1] == row[1] for other in rows) == 2)
+    first = next(row for row in rows if row[1] == lesion)
+    first[1:] = ["HAM_x", "HAM_x", "train" if first[3] != "train" else "test"]
+    split.write_text("\n".join(",".join(row) for row in rows) + "\n")
+    out = tmp_path / "model"
+    done = run("train", "--data", small_data, "--architecture", "seed-cnn", "--split", split, "--out", out)
+    assert done.returncode == 2
+    assert f"lesions in more than one subset: {lesion}" in done.stderr
+    assert not out.exists()
+
+
+def test_a_look_from_inside_the_folder_is_logged_beside_it(small_model, small_data, tmp_path):
+    folder = shutil.copytree(small_model, tmp_path / "models" / "small")
+    (folder / "report.json").unlink()
+    (folder / "predictions_test.csv").unlink()
+    command = [sys.executable, "-m", "skinai", "evaluate", ".", "--data", str(small_data), "--json"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["subset"] == "test"
+    assert (folder.parent / "test_looks.csv").exists()
+    assert not (folder / "test_looks.csv").exists()
 
 
 def test_the_data_variable_serves_training_and_its_look_at_test(small_data, tmp_path, monkeypatch):

@@ -74,35 +74,34 @@ def show_result(picture: np.ndarray, prediction: Prediction, bundle: Bundle) -> 
     """Show the picture, the probabilities as a chart and as a table, and the summed malignant probability."""
     top = prediction.top
     st.info(
-        f"**Most probable of the seven: {top.name} ({prediction.by_code[top.code]:.1%}), "
+        f"**{wording.TOP_LABEL}: {top.name} ({prediction.by_code[top.code]:.1%}), "
         f"{wording.GROUPS[top.code]}. {wording.MALIGNANT_LABEL}: {prediction.malignant_probability:.1%}.** "
         f"{say_what_benign_means(prediction, bundle)}{wording.RESULT_NOTE}"
     )
-    left, right = st.columns([2, 3], gap="medium")
-    with left:
-        st.image(encode_preview(picture), width="stretch", alt="The analysed picture, upright")
-        height, width = picture.shape[:2]
-        frame = bundle.frame
-        st.caption(
-            wording.FRAME_REMARK.format(
-                width=width, height=height, frame_width=frame.width_px, frame_height=frame.height_px
-            )
-        )
-    with right:
-        st.header("Probability of each diagnosis")
+    seen, chart, table = st.columns([3, 5, 4], gap="medium")
+    with seen:
+        show_picture(picture, bundle)
+    with chart:
+        st.header(wording.CHART_TITLE)
         figure = charts.draw_probabilities(prediction, charts.palette())
         components.show_figure(figure, alt=charts.describe_probabilities(prediction), key="probabilities")
         st.caption(wording.SHARES_REMARK)
-    table, malignant = st.columns([3, 2], gap="medium")
     with table:
         show_table(prediction)
-    with malignant:
-        st.metric(
-            wording.MALIGNANT_LABEL,
-            f"{prediction.malignant_probability:.1%}",
-            border=True,
+        st.metric(wording.MALIGNANT_LABEL, f"{prediction.malignant_probability:.1%}", border=True)
+    st.markdown(wording.MALIGNANT_HELP)
+
+
+def show_picture(picture: np.ndarray, bundle: Bundle) -> None:
+    """Show the picture as it was decoded, re-encoded small, and say what of it the model sees."""
+    st.image(encode_preview(picture), width="stretch", alt="The analysed picture, upright")
+    height, width = picture.shape[:2]
+    frame = bundle.frame
+    st.caption(
+        wording.FRAME_REMARK.format(
+            width=width, height=height, frame_width=frame.width_px, frame_height=frame.height_px
         )
-        st.markdown(wording.MALIGNANT_HELP)
+    )
 
 
 def say_what_benign_means(prediction: Prediction, bundle: Bundle) -> str:

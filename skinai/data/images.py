@@ -102,7 +102,7 @@ def decode_picture(content: bytes) -> np.ndarray:
     Parameters
     ----------
     content : bytes
-        At most 20 MiB; JPEG of at most 50 or PNG of at most 16 million pixels.
+        At most 20 MiB; at most 50 million pixels in a JPEG, 16 million in a progressive JPEG or a PNG.
 
     Returns
     -------
@@ -192,7 +192,8 @@ def _too_many_bytes(size: int) -> PictureError:
 def _check_header(image: Image.Image, kind: str) -> None:
     width, height = image.size
     if kind == "JPEG":
-        _check_pixels(image, MAX_PIXELS_JPEG)
+        # A progressive JPEG is held whole while it is decoded, whatever size it is reduced to.
+        _check_pixels(image, MAX_PIXELS_DECODED if image.info.get("progressive") else MAX_PIXELS_JPEG)
     if min(width, height) < MIN_SIDE_PX:
         raise PictureError(
             "too_small",

@@ -7,7 +7,6 @@ names 18 pairs of near-identical pictures under different lesion ids; their lesi
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
@@ -30,17 +29,30 @@ def read_near_duplicates(folder: Path | None = None) -> list[tuple[str, str]]:
 
     The list that ships was published with the Corrected-Skin-Image-Datasets; a data folder may add pairs in a
     `near_duplicates.csv` with the columns `image_id_a` and `image_id_b`.
+
+    Raises
+    ------
+    DataError
+        If the folder's list cannot be read or has a row without a picture.
     """
-    texts = [resources.files("skinai.data").joinpath("near_duplicates.csv").read_text(encoding="utf-8")]
+    with resources.as_file(resources.files("skinai.data").joinpath("near_duplicates.csv")) as shipped:
+        pairs = _read_pairs(shipped)
     if folder is not None and (own := Path(folder) / "near_duplicates.csv").is_file():
-        texts.append(own.read_text(encoding="utf-8-sig"))
-    pairs = set()
-    for text in texts:
-        table = pd.read_csv(io.StringIO(text), dtype=str)
-        if not {"image_id_a", "image_id_b"} <= set(table.columns):
-            raise DataError(f"near_duplicates.csv needs image_id_a and image_id_b. It has: {list(table.columns)}.")
-        pairs |= {tuple(sorted(pair)) for pair in zip(table["image_id_a"], table["image_id_b"], strict=True)}
+        pairs |= _read_pairs(own)
     return sorted(pairs)
+
+
+def _read_pairs(path: Path) -> set[tuple[str, str]]:
+    try:
+        table = pd.read_csv(path, dtype=str, encoding="utf-8-sig")
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise DataError(f"{path.name} is not a comma-separated UTF-8 table.") from error
+    columns = ["image_id_a", "image_id_b"]
+    if not set(columns) <= set(table.columns):
+        raise DataError(f"{path.name} needs image_id_a and image_id_b. It has: {list(table.columns)}.")
+    if table[columns].isna().any(axis=None):
+        raise DataError(f"{path.name} has rows without a picture.")
+    return {(min(pair), max(pair)) for pair in zip(table["image_id_a"], table["image_id_b"], strict=True)}
 
 
 def split_lesions(
@@ -129,8 +141,8 @@ def read_split(path: Path) -> pd.DataFrame:
     return split
 
 
-def check_split(split: pd.DataFrame, table: pd.DataFrame, near_duplicates: Iterable[tuple[str, str]]) -> None:
-    """Check a split against the metadata: a file's own lesion ids may be wrong.
+def check_split(split: pd.DataFrame, table: pd.DataFrame, near_duplicates: Iterable[tuple[str, str]]) -> pd.DataFrame:
+    """Check a split against the metadata: a file's own lesion ids and groups may be wrong.
 
     Parameters
     ----------
@@ -139,6 +151,12 @@ def check_split(split: pd.DataFrame, table: pd.DataFrame, near_duplicates: Itera
         With `image_id` and `lesion_id`.
     near_duplicates : pairs of image_id
 
+    Returns
+    -------
+    DataFrame
+        The split with `lesion_id` and `group` as the metadata have them; pictures that the metadata do not list are
+        left out.
+
     Raises
     ------
     DataError
@@ -146,8 +164,10 @@ def check_split(split: pd.DataFrame, table: pd.DataFrame, near_duplicates: Itera
     """
     group_of = _unite_lesions(table, near_duplicates)
     rows = split[["image_id", "subset"]].merge(table[["image_id", "lesion_id"]], on="image_id")
-    if leaks := find_leaks(rows.assign(group=rows["lesion_id"].map(group_of))):
+    rows["group"] = rows["lesion_id"].map(group_of)
+    if leaks := find_leaks(rows):
         raise DataError(f"The split has lesions in more than one subset: {listed(leaks)}.")
+    return rows[["image_id", "lesion_id", "group", "subset"]].sort_values("image_id", ignore_index=True)
 
 
 def find_leaks(split: pd.DataFrame) -> list[str]:

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from skinai.errors import UsageError
 from skinai.model.architectures import Architecture, build_network, find_architecture
-from skinai.model.efficientnet_lite import load_imagenet_weights
+from skinai.model.efficientnet_lite import find_imagenet_weights, load_imagenet_weights
 from skinai.training.augmentation import RandomColour, RandomView
 from skinai.training.calibration import log_softmax, logit_offset, score_logits
 from skinai.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -76,6 +76,7 @@ def fit_network(
     history : list of dict
         ``epoch``, ``loss``, the valid scores, ``learning_rate`` and ``seconds`` of each epoch.
     """
+    check_init(config)
     keras.utils.set_random_seed(config.seed)
     architecture = find_architecture(config.architecture)
     prior = class_prior(train.truth, class_count)
@@ -104,6 +105,22 @@ def fit_network(
             shown = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in scores.items())
             print(f"valid: {shown}; at most {left:.0f} minutes left", flush=True)
     return trainer.best_network(), history
+
+
+def check_init(config: TrainingConfig) -> None:
+    """Check that the initial weights exist, before anything slow is done.
+
+    Raises
+    ------
+    UsageError
+        If the architecture has no ImageNet weights.
+    ModelError
+        If the package that holds them is not installed.
+    """
+    if config.init == "imagenet":
+        if not find_architecture(config.architecture).has_imagenet_weights:
+            raise UsageError(f"{config.architecture} has no ImageNet weights; give --init random.")
+        find_imagenet_weights()
 
 
 def class_prior(truth: np.ndarray, class_count: int) -> np.ndarray:
@@ -142,8 +159,6 @@ class _Trainer:
         with _precision(config.precision):
             self.network = build_network(architecture, class_count, fixed_size=fixed_size)
         if config.init == "imagenet":
-            if not architecture.has_imagenet_weights:
-                raise UsageError(f"{architecture.name} has no ImageNet weights; give --init random.")
             load_imagenet_weights(self.network)
         # Added to the logits by the loss; the softmax of the sum is the true posterior.
         self.offset = logit_offset(prior, exponent=1.0, logit_adjustment=config.logit_adjustment)

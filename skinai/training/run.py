@@ -7,7 +7,7 @@ import hashlib
 import io
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -40,7 +40,7 @@ from skinai.model.export import export_litert, load_keras_model, save_keras_mode
 from skinai.training.calibration import fit_calibration
 from skinai.training.checkpoint import CHECKPOINT_FILE
 from skinai.training.config import TrainingConfig
-from skinai.training.fit import Subset, best_epoch, class_prior, fit_network, predict_logits
+from skinai.training.fit import Subset, best_epoch, check_init, class_prior, fit_network, predict_logits
 from skinai.training.frames import Frames, load_frames
 
 LOG_FILE = "training_log.csv"
@@ -109,11 +109,13 @@ def train_model(
         If the split leaks or leaves `train` or `valid` without pictures.
     """
     _check_out(out, resume=resume)
-    check_split(split, data.table, read_near_duplicates(data.path))
+    check_init(config)
+    split = check_split(split, data.table, read_near_duplicates(data.path))
     out.mkdir(parents=True, exist_ok=True)
     remove_stale_temporaries(out)
     architecture, codes = find_architecture(config.architecture), data.labels.codes
     run = load_run_data(data, split, architecture.frame, subsets=("train", "valid"), verbose=verbose)
+    run = _add_unreadable_test_pictures(run, data, split)
     for remark in run.remarks:
         say(remark.sentence)
     train, valid = (as_subset(run.frames[subset], codes) for subset in ("train", "valid"))
@@ -217,7 +219,7 @@ def load_run_data(
     bar = keras.utils.Progbar(len(rows), unit_name="picture", verbose=1 if verbose else 0)
     loaded = load_frames(rows.reset_index(drop=True), rule, on_progress=bar.update)
     for image_id, reason in loaded.unreadable.items():
-        remarks.append(Remark("unreadable", f"{image_id} could not be read and is left out: {reason}"))
+        remarks.append(_unreadable_remark(image_id, reason))
     frames = {}
     digest = hashlib.sha256()
     for subset in subsets:
@@ -246,6 +248,18 @@ def _check_out(out: Path, *, resume: bool) -> None:
         raise UsageError(f"{out} holds an interrupted run; give --resume to go on, or remove the folder first.")
     if resume and not interrupted:
         raise UsageError(f"There is no interrupted run in {out}: {CHECKPOINT_FILE} is missing.")
+
+
+def _add_unreadable_test_pictures(run: RunData, data: DataFolder, split: pd.DataFrame) -> RunData:
+    """Find the test pictures that cannot be decoded, so that they are told and not counted; nothing is predicted."""
+    rows = data.present[data.present["image_id"].isin(split.loc[split["subset"] == "test", "image_id"])]
+    unreadable = load_frames(rows, FrameRule(32, 24)).unreadable
+    remarks = tuple(_unreadable_remark(image_id, reason) for image_id, reason in unreadable.items())
+    return replace(run, unreadable=run.unreadable | unreadable, remarks=run.remarks + remarks)
+
+
+def _unreadable_remark(image_id: str, reason: str) -> Remark:
+    return Remark("unreadable", f"{image_id} could not be read and is left out: {reason}")
 
 
 def _write_folder(
@@ -287,7 +301,7 @@ def _write_probe(out: Path) -> np.ndarray:
 
 def _log_look(folder: Path, bundle: Bundle, *, pictures: int, purpose: str) -> None:
     """Append to the list of looks before the look is taken, so that an interrupted one counts too."""
-    path = folder.parent / LOOKS_FILE
+    path = folder.resolve().parent / LOOKS_FILE
     lines = (
         path.read_text(encoding="utf-8") if path.exists() else "utc,model,fingerprint,pictures,split_sha256,purpose\n"
     )

@@ -153,14 +153,14 @@ def draw_confusion(report: EvaluationReport, colours: Palette, *, share: bool) -
             "%{z:.1%} of the row<extra></extra>",
         )
     )
-    # White up to the middle of the scale and black above keeps every number at 4.5:1 or more on its cell.
+    # White up to .475 of the scale and black above keeps every number at 4.5:1 or more on its cell.
     for row, column in places:
         figure.add_annotation(
             x=codes[column],
             y=codes[row],
             text=f"{shares[row, column]:.0%}" if share else f"{counts[row, column]:,}",
             showarrow=False,
-            font={"color": "#FFFFFF" if shares[row, column] < 0.5 else "#000000"},
+            font={"color": "#FFFFFF" if shares[row, column] < 0.475 else "#000000"},
         )
     figure.update_yaxes(autorange="reversed", title="truth", fixedrange=True)
     figure.update_xaxes(title="answer", fixedrange=True)

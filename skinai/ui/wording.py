@@ -1,4 +1,4 @@
-"""Every sentence that a visitor reads about a result or its limits, in one place, so that a clinician can review it."""
+"""What a visitor reads about a result and its limits, in one place, so that a clinician can review it."""
 
 from __future__ import annotations
 
@@ -38,6 +38,8 @@ FRAME_REMARK = (
     "{frame_width} x {frame_height} pixels; a lesion at the edge may be cut off."
 )
 
+TOP_LABEL = "Most probable of the seven"
+CHART_TITLE = "Probability of each diagnosis"
 MALIGNANT_LABEL = "Summed malignant probability"
 MALIGNANT_HELP = (
     "The probabilities of melanoma, basal cell carcinoma and actinic keratosis / Bowen's disease added up. Actinic "

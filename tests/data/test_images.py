@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 import pytest
 from conftest import encode
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
 from skinai.data.images import FrameRule, decode_picture, encode_preview, frame_picture, read_picture
 from skinai.errors import PictureError
@@ -39,6 +39,14 @@ def bomb_png(width, height):
     return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", rows) + png_chunk(b"IEND", b"")
 
 
+def huge_jpeg(width, height, **options):
+    """A small JPEG whose frame header announces another size."""
+    content = bytearray(encode(np.zeros((64, 64, 3), np.uint8), **options))
+    marker = content.index(b"\xff\xc2" if options else b"\xff\xc0")
+    content[marker + 5 : marker + 9] = struct.pack(">HH", height, width)
+    return bytes(content)
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_exif_orientation_comes_out_upright(corners, kind, orientation):
@@ -64,8 +72,14 @@ def test_every_exif_orientation_comes_out_upright(corners, kind, orientation):
 
 
 @pytest.mark.filterwarnings("ignore:.*EXIF.*:UserWarning")
-def test_damaged_exif_counts_as_upright(corners):
+def test_damaged_exif_counts_as_upright(corners, monkeypatch):
     content = save(Image.fromarray(corners), "JPEG", quality=98, exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    assert decode_picture(content).shape == (40, 60, 3)
+
+    def fail(image):
+        raise SyntaxError("not a TIFF file")
+
+    monkeypatch.setattr(ImageOps, "exif_transpose", fail)
     assert decode_picture(content).shape == (40, 60, 3)
 
 
@@ -129,6 +143,9 @@ def test_a_broken_or_large_profile_is_ignored(corners, profile):
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 100, "unreadable"),
         (bomb_png(40_000, 40_000), "too_many_pixels"),
         (bomb_png(60_000, 60_000), "too_many_pixels"),
+        (bomb_png(5_000, 5_000), "too_many_pixels"),
+        (huge_jpeg(8_000, 7_000), "too_many_pixels"),
+        (huge_jpeg(5_000, 4_000, progressive=True), "too_many_pixels"),
         (bomb_png(4_000, 64), "odd_shape"),
         (bomb_png(1, 1), "too_small"),
         (b"\xff\xd8\xff" + b"\0" * (20 * 1024 * 1024), "too_large"),

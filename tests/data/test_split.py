@@ -71,7 +71,8 @@ def test_a_split_that_invents_its_own_lesion_ids_is_refused():
     with pytest.raises(DataError, match="lesions in more than one subset"):
         check_split(by_picture, table, [])
     honest = split_lesions(table)
-    check_split(honest, table, [])
+    forged = check_split(honest.assign(group=honest["image_id"]), table, [])
+    assert forged.equals(honest)
     train, test = (honest.loc[honest["subset"] == subset, "image_id"].iloc[0] for subset in ("train", "test"))
     with pytest.raises(DataError, match="lesions in more than one subset"):
         check_split(honest, table, [(train, test)])
@@ -110,8 +111,21 @@ def test_a_folder_may_add_near_duplicates(tmp_path):
     (tmp_path / "near_duplicates.csv").write_text("image_id_a,image_id_b\nB,A\n")
     assert len(read_near_duplicates()) == 18
     assert ("A", "B") in read_near_duplicates(tmp_path)
-    (tmp_path / "near_duplicates.csv").write_text("a,b\nB,A\n")
-    with pytest.raises(DataError, match="needs image_id_a and image_id_b"):
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"a,b\nB,A\n", "needs image_id_a and image_id_b"),
+        (b"image_id_a,image_id_b\nB,\n", "rows without a picture"),
+        (b"", "not a comma-separated UTF-8 table"),
+        (b"image_id_a,image_id_b\n\xff\xfe,A\n", "not a comma-separated UTF-8 table"),
+        (b"image_id_a,image_id_b\nA,B\nA,B,C,D\n", "not a comma-separated UTF-8 table"),
+    ],
+)
+def test_a_damaged_list_of_near_duplicates_is_refused(tmp_path, content, sentence):
+    (tmp_path / "near_duplicates.csv").write_bytes(content)
+    with pytest.raises(DataError, match=sentence):
         read_near_duplicates(tmp_path)
 
 

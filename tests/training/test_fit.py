@@ -19,7 +19,7 @@ from skinai.model.architectures import build_network, find_architecture
 from skinai.training.calibration import score_logits
 from skinai.training.config import TrainingConfig, default_config
 from skinai.training.fit import Subset, best_epoch, class_prior, fit_network, predict_logits
-from skinai.training.run import as_subset, load_run_data
+from skinai.training.run import as_subset, load_run_data, train_model
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -90,9 +90,12 @@ def test_training_stops_early_and_returns_the_best_weights(subsets, tmp_path):
     assert scores["log_loss"] == pytest.approx(history[best - 1]["valid_log_loss"], abs=1e-4)
 
 
-def test_a_network_without_imagenet_weights_does_not_pretend(subsets, tmp_path):
+def test_a_network_without_imagenet_weights_does_not_pretend(small_data, tmp_path):
+    data = read_data_folder(small_data)
+    config = replace(default_config("seed-cnn"), init="imagenet")
     with pytest.raises(UsageError, match="seed-cnn has no ImageNet weights"):
-        fit(replace(default_config("seed-cnn"), init="imagenet"), subsets, tmp_path / "c.npz")
+        train_model(config, data, split_lesions(data.table), tmp_path / "model", verbose=False)
+    assert not (tmp_path / "model").exists()
 
 
 def test_other_diagnoses_are_other_data(small_data):
@@ -140,6 +143,25 @@ def test_kill_9_during_training_resumes_through_the_command_line(small_data, tmp
     assert not checkpoint.exists()
     finished = subprocess.run([*command, "--resume"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "holds a finished model" in finished.stderr
+
+
+def test_a_run_killed_after_its_last_checkpoint_still_writes_the_whole_log(small_data, tmp_path, monkeypatch):
+    from skinai.training import run as run_module
+
+    data = read_data_folder(small_data)
+    split, out = split_lesions(data.table), tmp_path / "model"
+    config = replace(default_config("seed-cnn"), epochs=1, precision="float32")
+
+    def die(history, folder):
+        raise StoppedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "_write_log", die)
+        with pytest.raises(StoppedError):
+            run_module.train_model(config, data, split, out, verbose=False)
+    assert not (out / "training_log.csv").exists()
+    run_module.train_model(config, data, split, out, resume=True, verbose=False)
+    assert pd.read_csv(out / "training_log.csv")["epoch"].tolist() == [1]
 
 
 def test_the_seed_cnn_is_the_described_network():
