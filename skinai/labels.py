@@ -82,6 +82,14 @@ class LabelSet:
         """
         return self.codes.index(code)
 
+    def by_code(self, code: str) -> Label:
+        """Return the label called `code`.
+
+        >>> HAM10000.by_code("mel").name
+        'Melanoma'
+        """
+        return self.labels[self.index(code)]
+
     def by_isic_code(self, isic_code: str) -> Label:
         """Return the label whose ISIC column is `isic_code`.
 

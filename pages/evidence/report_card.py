@@ -51,7 +51,7 @@ def show_overall(report: EvaluationReport) -> None:
 
 def name_of(report: EvaluationReport, code: str) -> str:
     """Return a class's name as it stands inside a sentence."""
-    return report.labels.labels[report.labels.index(code)].name.lower()
+    return report.labels.by_code(code).name.lower()
 
 
 def show_confusion(report: EvaluationReport) -> None:

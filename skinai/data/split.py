@@ -1,8 +1,9 @@
 """Divide lesions, never pictures, into train, valid and test.
 
-Two pictures of one lesion on both sides of a split let a network recognise the lesion instead of the disease: under
-a random split by picture, 69 % of HAM10000's melanoma pictures have a sister picture in train. A published list also
-names 18 pairs of near-identical pictures under different lesion ids; their lesions are united before splitting.
+Two pictures of one lesion on both sides of a split let a network recognise the lesion instead of the disease: under a
+random 80/20 split by picture, about 68 % of HAM10000's melanoma test pictures have a sister picture in train. A
+published list also names 18 pairs of near-identical pictures under different lesion ids; their lesions are united
+before splitting.
 """
 
 from __future__ import annotations

@@ -134,8 +134,8 @@ def best_epoch(history: list[dict[str, Any]]) -> int:
     return min(history, key=lambda row: row["valid_log_loss"])["epoch"]
 
 
-def predict_logits(network: keras.Model, pixels: np.ndarray, *, batch_size: int = 64) -> np.ndarray:
-    """Return the logits of frames, shape (n, class_count)."""
+def run_network(network: keras.Model, pixels: np.ndarray, *, batch_size: int = 64) -> np.ndarray:
+    """Return a network's output for frames, shape (n, class_count): logits, or probabilities once it is finished."""
     parts = [
         network.predict_on_batch(pixels[start : start + batch_size].astype(np.float32))
         for start in range(0, len(pixels), batch_size)
@@ -191,7 +191,7 @@ class _Trainer:
         live = [variable.numpy() for variable in self.network.weights]
         _assign(self.network.weights, self._averaged())
         try:
-            logits = predict_logits(self.network, valid.pixels)
+            logits = run_network(self.network, valid.pixels)
         finally:
             _assign(self.network.weights, live)
         return score_logits(log_softmax(logits + self.offset), valid.truth)

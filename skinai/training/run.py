@@ -40,7 +40,7 @@ from skinai.model.export import export_litert, load_keras_model, save_keras_mode
 from skinai.training.calibration import fit_calibration
 from skinai.training.checkpoint import CHECKPOINT_FILE
 from skinai.training.config import TrainingConfig
-from skinai.training.fit import Subset, best_epoch, check_init, class_prior, fit_network, predict_logits
+from skinai.training.fit import Subset, best_epoch, check_init, class_prior, fit_network, run_network
 from skinai.training.frames import Frames, load_frames
 
 LOG_FILE = "training_log.csv"
@@ -134,7 +134,7 @@ def train_model(
     _write_log(history, out)
     prior = class_prior(train.truth, len(codes))
     calibration, calibrations = fit_calibration(
-        predict_logits(network, valid.pixels), valid.truth, prior, logit_adjustment=config.logit_adjustment
+        run_network(network, valid.pixels), valid.truth, prior, logit_adjustment=config.logit_adjustment
     )
     model = finish_network(network, offset=np.array(calibration.offset), temperature=calibration.temperature)
     facts = {
@@ -200,7 +200,7 @@ def look_at_test(
     _log_look(folder, bundle, pictures=len(run.frames["test"].table), purpose=purpose)
     model = load_keras_model(folder / KERAS_FILE)
     frames = run.frames["test"]
-    write_predictions(build_predictions(frames.table, predict_logits(model, frames.pixels), data.labels), path)
+    write_predictions(build_predictions(frames.table, run_network(model, frames.pixels), data.labels), path)
     return path
 
 
@@ -270,13 +270,13 @@ def _write_folder(
     export_litert(model, out / EXPORT_FILE)
     write_atomic(out / SPLIT_FILE, split.to_csv(index=False, lineterminator="\n"))
     valid = run.frames["valid"]
-    predictions = build_predictions(valid.table, predict_logits(model, valid.pixels), data.labels)
+    predictions = build_predictions(valid.table, run_network(model, valid.pixels), data.labels)
     write_predictions(predictions, out / predictions_file("valid"))
     remarks = tuple(remark.sentence for remark in run.remarks)
     write_json(out / DATASET_FILE, build_summary(data, split, unreadable=run.unreadable, remarks=remarks))
     probe = _write_probe(out)
     frame = find_architecture(facts["training"]["configuration"]["architecture"]).frame
-    answer = predict_logits(model, frame_picture(probe, frame)[None])[0]
+    answer = run_network(model, frame_picture(probe, frame)[None])[0]
     return write_bundle(
         out,
         labels=data.labels,

@@ -52,12 +52,13 @@ def draw_probabilities(prediction: Prediction, colours: Palette) -> go.Figure:
     texts = [f"{value:.1%}" for value in values]
     names[top], texts[top] = f"<b>{names[top]}</b>", f"<b>{texts[top]}</b>"
     colour = [colours.highlight if index == top else colours.plain for index in range(len(names))]
-    return _draw_bars(names, values, texts, colour, colours)
+    return _as_shares(_draw_bars(names, values, texts, colour, colours, hover="%{x:.1%}"))
 
 
 def draw_no_probabilities(labels: LabelSet, colours: Palette) -> go.Figure:
     """Draw the empty chart that stands where the answer will be."""
-    return _draw_bars(list(labels.names), [0.0] * len(labels), [""] * len(labels), colours.plain, colours)
+    nothing = [0.0] * len(labels), [""] * len(labels)
+    return _as_shares(_draw_bars(labels.names, *nothing, colours.plain, colours, hover=""))
 
 
 def draw_counts(counts: pd.Series, colours: Palette, *, unit: str) -> go.Figure:
@@ -71,22 +72,10 @@ def draw_counts(counts: pd.Series, colours: Palette, *, unit: str) -> go.Figure:
     unit : str
         ``"pictures"`` or ``"lesions"``.
     """
-    figure = go.Figure(
-        go.Bar(
-            x=counts.to_numpy(),
-            y=[HAM10000.labels[HAM10000.index(code)].name for code in counts.index],
-            orientation="h",
-            marker_color=colours.highlight,
-            text=[f"{count:,}" for count in counts],
-            textposition="outside",
-            textfont_color=colours.text,
-            cliponaxis=False,
-            hovertemplate="%{y}: %{x:,} " + unit + "<extra></extra>",
-        )
-    )
-    figure.update_yaxes(autorange="reversed", automargin=True, fixedrange=True)
-    figure.update_xaxes(range=[0, counts.max() * 1.18], title=unit, fixedrange=True)
-    return _framed(figure, colours, height=340)
+    names = [HAM10000.by_code(code).name for code in counts.index]
+    texts = [f"{count:,}" for count in counts]
+    figure = _draw_bars(names, counts.tolist(), texts, colours.highlight, colours, hover="%{x:,} " + unit)
+    return figure.update_xaxes(range=[0, counts.max() * 1.18], title_text=unit)
 
 
 def draw_breakdown(table: pd.DataFrame, colours: Palette, *, unit: str, share: bool) -> go.Figure:
@@ -107,7 +96,7 @@ def draw_breakdown(table: pd.DataFrame, colours: Palette, *, unit: str, share: b
             go.Bar(
                 x=values[code],
                 y=[str(value) for value in values.index],
-                name=HAM10000.labels[HAM10000.index(code)].name,
+                name=HAM10000.by_code(code).name,
                 orientation="h",
                 marker_color=CATEGORIES[code],
                 marker_line={"width": 0.5, "color": "rgba(127,127,127,0.6)"},
@@ -203,8 +192,15 @@ def describe_probabilities(prediction: Prediction) -> str:
 
 
 def _draw_bars(
-    names: Sequence[str], values: Sequence[float], texts: Sequence[str], colour: str | list[str], colours: Palette
+    names: Sequence[str],
+    values: Sequence[float],
+    texts: Sequence[str],
+    colour: str | list[str],
+    colours: Palette,
+    *,
+    hover: str,
 ) -> go.Figure:
+    """Draw horizontal bars from top to bottom, each with its text at its end."""
     figure = go.Figure(
         go.Bar(
             x=list(values),
@@ -215,12 +211,16 @@ def _draw_bars(
             textposition="outside",
             textfont_color=colours.text,
             cliponaxis=False,
-            hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+            hovertemplate="%{y}: " + hover + "<extra></extra>",
         )
     )
     figure.update_yaxes(autorange="reversed", automargin=True, fixedrange=True)
-    figure.update_xaxes(range=[0, 1.12], tickvals=[0, 0.25, 0.5, 0.75, 1], tickformat=".0%", fixedrange=True)
+    figure.update_xaxes(fixedrange=True)
     return _framed(figure, colours, height=340)
+
+
+def _as_shares(figure: go.Figure) -> go.Figure:
+    return figure.update_xaxes(range=[0, 1.12], tickvals=[0, 0.25, 0.5, 0.75, 1], tickformat=".0%")
 
 
 def _framed(figure: go.Figure, colours: Palette, *, height: int, bottom: int = 8) -> go.Figure:

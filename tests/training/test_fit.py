@@ -18,7 +18,7 @@ from skinai.errors import UsageError
 from skinai.model.architectures import build_network, find_architecture
 from skinai.training.calibration import score_logits
 from skinai.training.config import TrainingConfig, default_config
-from skinai.training.fit import Subset, best_epoch, class_prior, fit_network, predict_logits
+from skinai.training.fit import Subset, best_epoch, class_prior, fit_network, run_network
 from skinai.training.run import as_subset, load_run_data, train_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,7 +86,7 @@ def test_training_stops_early_and_returns_the_best_weights(subsets, tmp_path):
     best = best_epoch(history)
     assert len(history) == min(best + 2, 12)
     assert history[-1]["valid_log_loss"] > history[best - 1]["valid_log_loss"]
-    scores = score_logits(predict_logits(network, subsets[1].pixels), subsets[1].truth)
+    scores = score_logits(run_network(network, subsets[1].pixels), subsets[1].truth)
     assert scores["log_loss"] == pytest.approx(history[best - 1]["valid_log_loss"], abs=1e-4)
 
 
