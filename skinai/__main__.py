@@ -1,4 +1,4 @@
-"""The command line: ``python -m skinai split | train | evaluate | predict | app``.
+"""The command line: ``python -m skinai split | train | ensemble | runs | evaluate | predict | app``.
 
 Each command is a few lines that call one room. Heavy imports stay inside the command that needs them, so that
 `predict` answers quickly and never loads TensorFlow.
@@ -7,20 +7,20 @@ Each command is a few lines that call one room. Heavy imports stay inside the co
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from skinai import __version__
 from skinai.errors import SkinaiError, UsageError
-from skinai.model.bundle import find_model_folder, load_bundle
+from skinai.model.bundle import find_model_folder, load_bundle, models_folder
 from skinai.ui.wording import NOT_A_DEVICE, NOTICE
 
 if TYPE_CHECKING:  # importing it costs pandas, which `predict` does without
+    from skinai.data.metadata import DataFolder
     from skinai.evaluation.report import EvaluationReport
     from skinai.serving.files import FileAnswer
 
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run_split(options: argparse.Namespace) -> int:
     """Divide the lesions of a data folder."""
     from skinai.data.metadata import find_data_folder, read_data_folder
-    from skinai.data.split import DEFAULT_SEED, read_near_duplicates, split_lesions, write_split
+    from skinai.data.split import DEFAULT_SEED, read_near_duplicates, rotate_split, split_lesions, write_split
 
     data = read_data_folder(find_data_folder(options.data))
     for remark in data.remarks:
@@ -57,6 +57,8 @@ def run_split(options: argparse.Namespace) -> int:
     split = split_lesions(
         data.table, read_near_duplicates(data.path), seed=DEFAULT_SEED if options.seed is None else options.seed
     )
+    if options.fold:
+        split = rotate_split(split, data.table, fold=options.fold[0], folds=options.fold[1])
     write_split(split, options.out)
     lesions = split.groupby("subset")["lesion_id"].nunique()
     for subset, pictures in split["subset"].value_counts().items():
@@ -66,21 +68,27 @@ def run_split(options: argparse.Namespace) -> int:
 
 def run_train(options: argparse.Namespace) -> int:
     """Train a network and write its model folder."""
-    from skinai.data.metadata import find_data_folder, read_data_folder
-    from skinai.data.split import read_near_duplicates, read_split, split_lesions
-    from skinai.training.config import default_config
+    from skinai.data.split import read_near_duplicates, read_split, split_lesions, split_pictures
+    from skinai.training.config import configure
 
+    if options.by_picture and (options.split or options.no_test):
+        raise UsageError("--by-picture goes with neither --split nor --no-test.")
     given = ("init", "epochs", "batch_size", "learning_rate", "seed")
     changes = {name: getattr(options, name) for name in given if getattr(options, name) is not None}
-    config = dataclasses.replace(default_config(options.architecture), **changes)
-    data = read_data_folder(find_data_folder(options.data))
-    split = read_split(options.split) if options.split else split_lesions(data.table, read_near_duplicates(data.path))
+    config = configure(options.architecture, changes, options.set)
+    data = _read_data(options)
+    if options.by_picture:
+        split = split_pictures(data.table)
+    else:
+        split = (
+            read_split(options.split) if options.split else split_lesions(data.table, read_near_duplicates(data.path))
+        )
     out = Path(options.out).resolve()
     # TensorFlow takes seconds to import, so mistakes in the arguments are found before.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from skinai.training.run import train_model
+    from skinai.training.run import remove_weights, train_model
 
-    bundle = train_model(config, data, split, out, resume=options.resume)
+    bundle = train_model(config, data, split, out, resume=options.resume, by_picture=options.by_picture)
     print(
         f"Trained {bundle.name}, fingerprint {bundle.fingerprint}; "
         f"{bundle.facts['training']['fit_seconds']} s of training."
@@ -88,7 +96,71 @@ def run_train(options: argparse.Namespace) -> int:
     if options.no_test:
         print("The test subset was not looked at; `evaluate --data` does it once.")
         return 0
-    return _evaluate(out, subset="test", data_folder=str(data.path), purpose=options.purpose, as_json=False)
+    purpose = options.purpose + (" (split by picture)" if options.by_picture else "")
+    code = _evaluate(out, "test", lambda: data, purpose=purpose, as_json=False, by_picture=options.by_picture)
+    if options.by_picture:
+        remove_weights(out)
+        print("The split leaks on purpose, so the weights were removed; predictions and report stay.")
+    return code
+
+
+def run_ensemble(options: argparse.Namespace) -> int:
+    """Join trained networks into one model folder."""
+    data = _read_data(options)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from skinai.training.ensemble import build_ensemble
+
+    out = Path(options.out).resolve()
+    bundle = build_ensemble([Path(member) for member in options.members], data, out, mirror=options.mirror)
+    print(f"Joined {len(options.members)} networks as {bundle.name}, fingerprint {bundle.fingerprint}.")
+    return _evaluate(out, "valid", None, purpose="", as_json=False)
+
+
+def run_runs(options: argparse.Namespace) -> int:
+    """List runs, or compare two of them on `valid`."""
+    from skinai.training.record import find_runs, read_run
+
+    if options.compare:
+        from skinai.evaluation.comparison import compare_predictions
+
+        first, second = (read_run(Path(folder)) for folder in options.compare)
+        changed = sorted(
+            name
+            for name in first.configuration.keys() | second.configuration.keys()
+            if first.configuration.get(name) != second.configuration.get(name)
+        )
+        for name in changed:
+            print(f"{name:<22}{first.configuration.get(name)!s:<20}{second.configuration.get(name)}")
+        print(
+            f"\n{'on valid':<22}{first.folder.name:<20}{second.folder.name:<20}difference (95 %, bootstrap by lesion)"
+        )
+        for name, (a, b, difference) in compare_predictions(first.folder, second.folder).items():
+            print(f"{name.replace('_', ' '):<22}{a:<20.3f}{b:<20.3f}{difference}")
+        return 0
+    folders = [Path(folder) for folder in options.folders]
+    if not folders:
+        folders = [folder for folder in (Path("runs"), models_folder()) if folder.is_dir()]
+    runs = find_runs(folders)
+    if not runs:
+        print("No runs here.")
+        return 0
+    head = ("run", "state", "architecture", "seed", "epochs", "best", "log loss", "acc", "bal. acc", "min", "commit")
+    rows: list[tuple[str, ...]] = [head]
+    for run in runs:
+        best = run.best
+        figures = ["-"] * 4
+        if best is not None:
+            names = ("valid_log_loss", "valid_accuracy", "valid_balanced_accuracy")
+            figures = [str(int(best["epoch"])), *(f"{best[name]:.3f}" for name in names)]
+        wanted = run.configuration.get("epochs", "?")
+        facts = [run.folder.name, run.state, run.configuration.get("architecture"), run.configuration.get("seed")]
+        facts += [f"{len(run.history)}/{wanted}", *figures, f"{run.minutes:.0f}", run.record.get("commit") or "-"]
+        rows.append(tuple(str(fact) for fact in facts))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    for row in rows:
+        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    print("\nFigures of the best epoch on valid, before calibration.")
+    return 0
 
 
 def run_evaluate(options: argparse.Namespace) -> int:
@@ -96,9 +168,8 @@ def run_evaluate(options: argparse.Namespace) -> int:
     if options.folder and options.model:
         raise UsageError("Name the model once, as FOLDER or with --model.")
     folder = find_model_folder(options.folder or options.model)
-    return _evaluate(
-        folder, subset=options.subset, data_folder=options.data, purpose=options.purpose, as_json=options.json
-    )
+    read = (lambda: _read_data(options)) if options.data else None
+    return _evaluate(folder, options.subset, read, purpose=options.purpose, as_json=options.json)
 
 
 def run_predict(options: argparse.Namespace) -> int:
@@ -146,24 +217,38 @@ def run_app(options: argparse.Namespace) -> NoReturn:
     os.execve(sys.executable, command, environment)
 
 
-def _evaluate(folder: Path, *, subset: str, data_folder: str | None, purpose: str, as_json: bool) -> int:
+def _read_data(options: argparse.Namespace) -> DataFolder:
+    from skinai.data.metadata import find_data_folder
+    from skinai.data.own import read_pictures
+
+    malignant = [code for code in (options.malignant or "").split(",") if code]
+    return read_pictures(find_data_folder(options.data), table_file=options.table, malignant=malignant)
+
+
+def _evaluate(
+    folder: Path,
+    subset: str,
+    read: Callable[[], DataFolder] | None,
+    *,
+    purpose: str,
+    as_json: bool,
+    by_picture: bool = False,
+) -> int:
     from skinai.data.predictions import predictions_file
     from skinai.evaluation.report import REPORT_FILE, evaluate_predictions, read_report, write_report
 
     bundle = load_bundle(folder)
     predictions = folder / predictions_file(subset)
     if subset == "test" and not predictions.exists():
-        if not data_folder:
+        if read is None:
             raise UsageError(f"{folder} has no {predictions.name}; give --data DIR to look at test, once.")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        from skinai.data.metadata import find_data_folder, read_data_folder
         from skinai.training.run import look_at_test
 
         def say(sentence: str) -> None:
             print(sentence, file=sys.stderr)
 
-        data = read_data_folder(find_data_folder(data_folder))
-        look_at_test(folder, data, purpose=purpose, verbose=not as_json, say=say)
+        look_at_test(folder, read(), purpose=purpose, by_picture=by_picture, verbose=not as_json, say=say)
     report = evaluate_predictions(
         predictions, model_name=bundle.name, fingerprint=bundle.fingerprint, subset=subset, labels=bundle.labels
     )
@@ -187,9 +272,10 @@ def _format_report(report: EvaluationReport) -> str:
     ]
     for name, estimate in report.overall.items():
         lines.append(f"{name.replace('_', ' '):<20}{estimate!s:<28}{report.baseline[name].value:.3f}")
-    lines += ["", f"{'':<7}{'n':>5}  {'precision':<25}{'recall':<25}f1"]
+    lines += [f"{name.replace('_', ' '):<42}{estimate!s}" for name, estimate in report.scores.items()]
+    lines += ["", f"{'':<7}{'n':>5}  {'precision':<25}{'recall':<25}{'f1':<25}auc"]
     for code, figures in report.classes.items():
-        cells = [f"{figures[name]!s:<25}" for name in ("precision", "recall", "f1")]
+        cells = [f"{figures[name]!s:<25}" for name in ("precision", "recall", "f1", "auc")]
         lines.append(f"{code:<7}{figures['recall'].n:>5}  {''.join(cells)}".rstrip())
     lines += [
         "",
@@ -210,7 +296,8 @@ def _print_answer(answer: FileAnswer) -> None:
     for label, value in zip(answer.prediction.labels, answer.prediction.probabilities, strict=True):
         bar = "#" * round(30 * value)
         print(f"  {label.name:<38}{value:>6.1%}  {bar}{' <- most probable' if label.code == top else ''}")
-    print(f"  {'summed malignant probability':<38}{answer.prediction.malignant_probability:>6.1%}")
+    if answer.prediction.labels.malignant_codes:
+        print(f"  {'summed malignant probability':<38}{answer.prediction.malignant_probability:>6.1%}")
 
 
 def _write_isic(answers: Sequence[FileAnswer], out: Path) -> None:
@@ -237,6 +324,18 @@ def _write_isic(answers: Sequence[FileAnswer], out: Path) -> None:
     write_atomic(out, text.getvalue().encode("utf-8", errors="backslashreplace"))
 
 
+def _add_own_data(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--table", metavar="FILE", type=Path, help="your own pictures: a table with the columns image, label, lesion_id"
+    )
+    command.add_argument("--malignant", metavar="CLASS,CLASS", help="which of your own classes are malignant")
+
+
+def _fold(text: str) -> tuple[int, int]:
+    fold, _, folds = text.partition("/")
+    return int(fold), int(folds)
+
+
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="skinai", description=f"{NOTICE} {NOT_A_DEVICE}")
     parser.add_argument("--version", action="version", version=f"skinai {__version__}")
@@ -248,10 +347,14 @@ def _build_parser() -> argparse.ArgumentParser:
     command.add_argument("--data", metavar="DIR", help=data_help)
     command.add_argument("--out", metavar="FILE", type=Path, default=Path("split.csv"), help="default: split.csv")
     command.add_argument("--seed", type=int, help="default: the seed of the shipped split")
+    command.add_argument(
+        "--fold", type=_fold, metavar="K/N", help="make the K-th of N parts of train and valid the valid"
+    )
     command.set_defaults(run=run_split)
 
     command = commands.add_parser("train", help="train a network and write its model folder")
-    command.add_argument("--data", metavar="DIR", help=data_help)
+    command.add_argument("--data", metavar="DIR", help=data_help + "; or your own pictures, a folder a class")
+    _add_own_data(command)
     command.add_argument("--architecture", required=True, metavar="NAME", help="seed-cnn or efficientnet-lite0")
     command.add_argument("--out", required=True, metavar="FOLDER", help="the model folder to write")
     command.add_argument("--split", metavar="FILE", type=Path, help="default: made from the data folder")
@@ -260,16 +363,38 @@ def _build_parser() -> argparse.ArgumentParser:
     command.add_argument("--batch-size", type=int)
     command.add_argument("--learning-rate", type=float)
     command.add_argument("--seed", type=int)
+    command.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="any other entry of the configuration"
+    )
+    command.add_argument(
+        "--by-picture",
+        action="store_true",
+        help="measure what a leaking split by picture would claim; weights are not kept",
+    )
     command.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     command.add_argument("--no-test", action="store_true", help="an experiment: do not look at the test subset")
     command.add_argument("--purpose", default="first look after training", help=purpose_help)
     command.set_defaults(run=run_train)
+
+    command = commands.add_parser("ensemble", help="join trained networks into one model folder")
+    command.add_argument("members", nargs="+", metavar="FOLDER", help="model folders of the members")
+    command.add_argument("--data", metavar="DIR", help=data_help)
+    _add_own_data(command)
+    command.add_argument("--out", required=True, metavar="FOLDER", help="the model folder to write")
+    command.add_argument("--mirror", action="store_true", help="average over the mirrored picture too")
+    command.set_defaults(run=run_ensemble)
+
+    command = commands.add_parser("runs", help="list runs, or compare two of them on valid")
+    command.add_argument("folders", nargs="*", metavar="FOLDER", help="default: runs/ here and the shipped models")
+    command.add_argument("--compare", nargs=2, metavar=("FOLDER", "FOLDER"), help="two runs, side by side")
+    command.set_defaults(run=run_runs)
 
     command = commands.add_parser("evaluate", help="print the report of a model's stored predictions")
     command.add_argument("folder", nargs="?", metavar="FOLDER", help="default: the default model")
     command.add_argument("--model", metavar="FOLDER", help="the same, as an option")
     command.add_argument("--subset", choices=("valid", "test"), default="test")
     command.add_argument("--data", metavar="DIR", help="only for the first look at test")
+    _add_own_data(command)
     command.add_argument("--purpose", default="look on request", help=purpose_help)
     command.add_argument("--json", action="store_true")
     command.set_defaults(run=run_evaluate)

@@ -7,7 +7,7 @@ refused if it differs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 
@@ -112,3 +112,28 @@ HAM10000 = LabelSet(
     ),
     isic_order=("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC"),
 )
+
+
+def build_label_set(name: str, codes: Sequence[str], *, malignant: Sequence[str] = ()) -> LabelSet:
+    """Return the label set of a user's own classes; their names are their codes.
+
+    Parameters
+    ----------
+    name : str
+    codes : sequence of str
+        In model order.
+    malignant : sequence of str
+        Codes of the malignant classes.
+
+    Raises
+    ------
+    ValueError
+        If a malignant class is none of the classes, or two classes differ in upper and lower case only.
+    """
+    unknown = sorted(set(malignant) - set(codes))
+    if unknown:
+        raise ValueError(f"Unknown malignant classes: {unknown}. The classes are: {list(codes)}.")
+    if len({code.upper() for code in codes}) < len(codes):
+        raise ValueError(f"Two classes differ in upper and lower case only. The classes are: {list(codes)}.")
+    labels = tuple(Label(code, code, code in malignant, code.upper()) for code in codes)
+    return LabelSet(name, labels, tuple(label.isic_code for label in labels))

@@ -128,9 +128,10 @@ def test_evaluate_reprints_the_stored_report(small_model):
 
 
 def test_test_is_looked_at_once_and_every_look_is_logged(small_model, small_data, tmp_path):
-    log = (small_model.parent / "test_looks.csv").read_text().splitlines()
-    assert len(log) == 2
-    assert "first look after training" in log[1]
+    looks = (small_model.parent / "TEST_LOG.md").read_text().splitlines()[6:]
+    assert len(looks) == 1
+    assert looks[0].startswith("| 20")
+    assert looks[0].endswith("| first look after training |")
     folder = shutil.copytree(small_model, tmp_path / "models" / "small")
     (folder / "report.json").unlink()
     (folder / "predictions_test.csv").unlink()
@@ -139,7 +140,7 @@ def test_test_is_looked_at_once_and_every_look_is_logged(small_model, small_data
     assert "give --data DIR to look at test, once" in refused.stderr
     assert run("evaluate", folder, "--data", small_data, "--purpose", "a second opinion").returncode == 0
     assert (folder / "predictions_test.csv").read_bytes() == (small_model / "predictions_test.csv").read_bytes()
-    assert "a second opinion" in (folder.parent / "test_looks.csv").read_text()
+    assert "a second opinion" in (folder.parent / "TEST_LOG.md").read_text()
 
 
 def test_changed_test_predictions_are_refused(small_model, tmp_path):
@@ -216,8 +217,8 @@ def test_a_look_from_inside_the_folder_is_logged_beside_it(small_model, small_da
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["subset"] == "test"
-    assert (folder.parent / "test_looks.csv").exists()
-    assert not (folder / "test_looks.csv").exists()
+    assert (folder.parent / "TEST_LOG.md").exists()
+    assert not (folder / "TEST_LOG.md").exists()
 
 
 def test_the_data_variable_serves_training_and_its_look_at_test(small_data, tmp_path, monkeypatch):

@@ -125,3 +125,96 @@ def _divide(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 def _mean_defined(values: np.ndarray) -> np.ndarray:
     defined = np.isfinite(values)
     return _divide(np.where(defined, values, 0.0).sum(axis=-1), defined.sum(axis=-1))
+
+
+# ---- figures of a score ------------------------------------------------------------------------------------------
+
+
+def resample_weights(groups: np.ndarray, *, draws: int, seed: int) -> np.ndarray:
+    """Return how often each picture is drawn when whole lesions are, shape (draws, n)."""
+    names, group = np.unique(groups, return_inverse=True)
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
+    return drawn[:, group]
+
+
+def roc_auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the area under the ROC curve: how often a positive scores higher than a negative, ties counted half.
+
+    Parameters
+    ----------
+    positive : ndarray of shape (n,), bool
+    score : ndarray of shape (n,)
+    weights : ndarray of shape (..., n)
+        How often each picture counts; ones for the plain figure.
+
+    Returns
+    -------
+    ndarray of shape (...)
+        NaN where there is no positive or no negative.
+    """
+    values, tie = np.unique(score, return_inverse=True)
+    order = np.argsort(tie, kind="stable")
+    starts = np.searchsorted(tie[order], np.arange(len(values)))
+    weights = np.asarray(weights, dtype=np.float64)[..., order]
+    positives = np.add.reduceat(np.where(positive[order], weights, 0.0), starts, axis=-1)
+    negatives = np.add.reduceat(np.where(positive[order], 0.0, weights), starts, axis=-1)
+    below = np.cumsum(negatives, axis=-1) - negatives / 2
+    return _divide((positives * below).sum(axis=-1), positives.sum(axis=-1) * negatives.sum(axis=-1))
+
+
+def sensitivity_at_specificity(
+    positive: np.ndarray, score: np.ndarray, weights: np.ndarray, *, specificity: float
+) -> np.ndarray:
+    """Return the greatest sensitivity of a rule ``score >= threshold`` whose specificity is at least `specificity`.
+
+    Parameters
+    ----------
+    positive : ndarray of shape (n,), bool
+    score : ndarray of shape (n,)
+    weights : ndarray of shape (..., n)
+    specificity : float
+
+    Returns
+    -------
+    ndarray of shape (...)
+        NaN where there is no positive or no negative.
+    """
+    values, tie = np.unique(score, return_inverse=True)
+    order = np.argsort(tie, kind="stable")
+    starts = np.searchsorted(tie[order], np.arange(len(values)))
+    weights = np.asarray(weights, dtype=np.float64)[..., order]
+    positives = np.add.reduceat(np.where(positive[order], weights, 0.0), starts, axis=-1)
+    negatives = np.add.reduceat(np.where(positive[order], 0.0, weights), starts, axis=-1)
+    total_positive, total_negative = positives.sum(axis=-1), negatives.sum(axis=-1)
+    # With the threshold at the i-th value, everything below it is called negative.
+    true_negative = np.cumsum(negatives, axis=-1) - negatives
+    true_positive = total_positive[..., None] - (np.cumsum(positives, axis=-1) - positives)
+    allowed = true_negative >= specificity * total_negative[..., None] - 1e-9
+    best = np.where(allowed, true_positive, 0.0).max(axis=-1)
+    return np.where(total_negative > 0, _divide(best, total_positive), np.nan)
+
+
+def expected_calibration_error(
+    right: np.ndarray, probability: np.ndarray, weights: np.ndarray, *, bins: int = 15
+) -> np.ndarray:
+    """Return the mean gap between the top class's probability and how often it is right, in bins of equal width.
+
+    Parameters
+    ----------
+    right : ndarray of shape (n,), bool
+        Whether the top class is the truth.
+    probability : ndarray of shape (n,)
+        Of the top class.
+    weights : ndarray of shape (..., n)
+    bins : int
+        Guo et al. 2017, arXiv:1706.04599, use 15.
+
+    Returns
+    -------
+    ndarray of shape (...)
+    """
+    place = np.minimum((probability * bins).astype(int), bins - 1)
+    inside = np.eye(bins)[place]
+    gaps = np.abs(np.asarray(weights, dtype=np.float64) @ (inside * (right - probability)[:, None]))
+    return _divide(gaps.sum(axis=-1), np.asarray(weights).sum(axis=-1))

@@ -28,6 +28,10 @@ OVERALL = {
     "weighted_f1": metrics.weighted_f1,
 }
 PER_CLASS = {"precision": metrics.precision, "recall": metrics.recall, "f1": metrics.f1_score}
+CLASS_FIGURES = (*PER_CLASS, "auc")
+# Figures of the probabilities themselves. The specificity is the one the ISIC challenges report sensitivity at.
+SCORES = ("malignant_auc", "malignant_sensitivity_at_specificity_80", "expected_calibration_error", "log_loss")
+_SPECIFICITY = 0.8
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,11 @@ class EvaluationReport:
         The same figures for always answering the most frequent class.
     baseline_code : str
     classes : mapping of str to mapping of str to Estimate
-        Code to ``precision`` (n: answers), ``recall`` (n: pictures) and ``f1`` (n: pictures).
+        Code to ``precision`` (n: answers), ``recall``, ``f1`` and ``auc`` of this class against all others (n: pictures
+        of the class).
+    scores : mapping of str to Estimate
+        ``malignant_auc`` and ``malignant_sensitivity_at_specificity_80`` of the summed malignant probability,
+        ``expected_calibration_error`` of the top class, ``log_loss``.
     class_lesions : mapping of str to int
         Code to the number of its lesions.
     confusion : ndarray of shape (classes, classes), int
@@ -103,6 +111,7 @@ class EvaluationReport:
     baseline: Mapping[str, Estimate]
     baseline_code: str
     classes: Mapping[str, Mapping[str, Estimate]]
+    scores: Mapping[str, Estimate]
     class_lesions: Mapping[str, int]
     confusion: np.ndarray
 
@@ -146,6 +155,7 @@ class EvaluationReport:
                 | {name: estimate.as_dict() for name, estimate in figures.items()}
                 for code, figures in self.classes.items()
             },
+            "scores": {name: estimate.as_dict() for name, estimate in self.scores.items()},
             "confusion": self.confusion.tolist(),
         }
 
@@ -165,10 +175,14 @@ def evaluate_predictions(
     """
     table = read_predictions(path, labels)
     truth = np.array([labels.index(code) for code in table["truth"]])
-    chosen = probability_matrix(table, labels).argmax(axis=1)
+    probabilities = probability_matrix(table, labels)
+    chosen = probabilities.argmax(axis=1)
     groups = table["group"].to_numpy()
     most_frequent = int(np.bincount(truth, minlength=len(labels)).argmax())
     overall, classes, confusion = _estimate_all(truth, chosen, groups, labels)
+    areas, scores = _estimate_scores(truth, probabilities, groups, labels)
+    for code, area in areas.items():
+        classes[code]["auc"] = area
     baseline, _, _ = _estimate_all(truth, np.full_like(chosen, most_frequent), groups, labels)
     lesions = table.groupby("truth")["lesion"].nunique()
     return EvaluationReport(
@@ -183,6 +197,7 @@ def evaluate_predictions(
         baseline=baseline,
         baseline_code=labels.codes[most_frequent],
         classes=classes,
+        scores=scores,
         class_lesions={code: int(lesions.get(code, 0)) for code in labels.codes},
         confusion=confusion,
     )
@@ -218,9 +233,10 @@ def read_report(folder: Path, labels: LabelSet = HAM10000) -> EvaluationReport:
             baseline={name: Estimate.from_dict(facts["baseline"][name]) for name in OVERALL},
             baseline_code=facts["baseline"]["always"],
             classes={
-                code: {name: Estimate.from_dict(facts["classes"][code][name]) for name in PER_CLASS}
+                code: {name: Estimate.from_dict(facts["classes"][code][name]) for name in CLASS_FIGURES}
                 for code in labels.codes
             },
+            scores={name: Estimate.from_dict(facts["scores"][name]) for name in SCORES},
             class_lesions={code: int(facts["classes"][code]["lesions"]) for code in labels.codes},
             confusion=np.array(facts["confusion"], dtype=np.int64).reshape(len(labels), len(labels)),
         )
@@ -254,3 +270,34 @@ def _estimate_all(
                 float(values[index]), int(counts[index]), float(low[index]), float(high[index])
             )
     return overall, classes, confusion
+
+
+def _estimate_scores(
+    truth: np.ndarray, probabilities: np.ndarray, groups: np.ndarray, labels: LabelSet
+) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
+    """Return the area under the curve of each class, and the figures named in `SCORES`."""
+    weights = np.vstack([np.ones(len(truth)), metrics.resample_weights(groups, draws=DRAWS, seed=SEED)])
+
+    def estimate(values: np.ndarray, n: int) -> Estimate:
+        low, high = metrics.percentile_interval(values[1:])
+        return Estimate(float(values[0]), n, float(low), float(high))
+
+    areas = {
+        code: estimate(metrics.roc_auc(truth == index, probabilities[:, index], weights), int((truth == index).sum()))
+        for index, code in enumerate(labels.codes)
+    }
+    malignant = [labels.index(code) for code in labels.malignant_codes]
+    positive, summed = np.isin(truth, malignant), probabilities[:, malignant].sum(axis=1)
+    top = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == truth
+    losses = -np.log(np.maximum(probabilities[np.arange(len(truth)), truth], 1e-6))  # six decimals are stored
+    values = (
+        (metrics.roc_auc(positive, summed, weights), int(positive.sum())),
+        (
+            metrics.sensitivity_at_specificity(positive, summed, weights, specificity=_SPECIFICITY),
+            int(positive.sum()),
+        ),
+        (metrics.expected_calibration_error(right, top, weights), len(truth)),
+        (weights @ losses / weights.sum(axis=1), len(truth)),
+    )
+    return areas, {name: estimate(*value) for name, value in zip(SCORES, values, strict=True)}

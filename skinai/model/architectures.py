@@ -21,6 +21,25 @@ LOGITS = "logits"
 
 
 @dataclass(frozen=True)
+class BuildOptions:
+    """What differs between a network in training and the same network as it is served.
+
+    Attributes
+    ----------
+    for_training : bool
+        Use layers that train fast; weights and their order are the same.
+    drop_path : float
+        Probability of leaving out the last residual branch, where the network has such.
+    """
+
+    for_training: bool = False
+    drop_path: float = 0.0
+
+
+SERVING = BuildOptions()
+
+
+@dataclass(frozen=True)
 class Architecture:
     """A network that can be trained by name.
 
@@ -32,21 +51,21 @@ class Architecture:
     crop_px : tuple of (height, width)
         What the training augmentation cuts from a frame.
     build : callable
-        ``build(pictures, class_count)`` gives the logits.
+        ``build(pictures, class_count, options)`` gives the logits.
     has_imagenet_weights : bool
     """
 
     name: str
     frame: FrameRule
     crop_px: tuple[int, int]
-    build: Callable[[keras.KerasTensor, int], keras.KerasTensor]
+    build: Callable[[keras.KerasTensor, int, BuildOptions], keras.KerasTensor]
     has_imagenet_weights: bool
 
 
 # ---- networks --------------------------------------------------------------------------------------------------
 
 
-def build_seed_cnn(pictures: keras.KerasTensor, class_count: int) -> keras.KerasTensor:
+def build_seed_cnn(pictures: keras.KerasTensor, class_count: int, options: BuildOptions = SERVING) -> keras.KerasTensor:
     """The network this project started from: convolutions, each with max pooling and dropout, then a softmax layer."""
     x = layers.Rescaling(1 / 255)(pictures)
     for stage, filters in enumerate((32, 64, 128, 256)):
@@ -58,10 +77,12 @@ def build_seed_cnn(pictures: keras.KerasTensor, class_count: int) -> keras.Keras
     return layers.Dense(class_count, dtype="float32", name=LOGITS)(x)
 
 
-def build_efficientnet_lite0(pictures: keras.KerasTensor, class_count: int) -> keras.KerasTensor:
+def build_efficientnet_lite0(
+    pictures: keras.KerasTensor, class_count: int, options: BuildOptions = SERVING
+) -> keras.KerasTensor:
     """EfficientNet-Lite0, global average pooling, dropout and one dense layer."""
     x = layers.Rescaling(1 / 127.5, offset=-1)(pictures)
-    x = efficientnet_lite.build_backbone(x)
+    x = efficientnet_lite.build_backbone(x, drop_path=options.drop_path, for_training=options.for_training)
     x = layers.GlobalAveragePooling2D(name=EMBEDDING)(x)
     x = layers.Dropout(0.3, name="dropout")(x)
     return layers.Dense(class_count, dtype="float32", kernel_initializer="zeros", name=LOGITS)(x)
@@ -94,7 +115,9 @@ def find_architecture(name: str) -> Architecture:
     return ARCHITECTURES[name]
 
 
-def build_network(architecture: Architecture, class_count: int, *, fixed_size: bool = True) -> keras.Model:
+def build_network(
+    architecture: Architecture, class_count: int, *, fixed_size: bool = True, options: BuildOptions = SERVING
+) -> keras.Model:
     """Build the network that gives logits.
 
     Parameters
@@ -103,6 +126,7 @@ def build_network(architecture: Architecture, class_count: int, *, fixed_size: b
     class_count : int
     fixed_size : bool
         False lets a network with global pooling take crops of any size, as training does.
+    options : BuildOptions
 
     Returns
     -------
@@ -111,7 +135,9 @@ def build_network(architecture: Architecture, class_count: int, *, fixed_size: b
     """
     size = (architecture.frame.height_px, architecture.frame.width_px) if fixed_size else (None, None)
     pictures = keras.Input((*size, 3), name="pictures")
-    return keras.Model(pictures, architecture.build(pictures, class_count), name=architecture.name.replace("-", "_"))
+    return keras.Model(
+        pictures, architecture.build(pictures, class_count, options), name=architecture.name.replace("-", "_")
+    )
 
 
 def finish_network(network: keras.Model, *, offset: np.ndarray, temperature: float) -> keras.Model:

@@ -95,12 +95,13 @@ def write_bundle(
     parts : list of str
         Names of all other files to hash.
     """
-    hashes = {part: hash_file(folder / part) for part in sorted({KERAS_FILE, EXPORT_FILE, PROBE_FILE, *parts})}
+    own = {EXPORT_FILE, PROBE_FILE} | ({KERAS_FILE} if (folder / KERAS_FILE).exists() else set())
+    hashes = {part: hash_file(folder / part) for part in sorted({*own, *parts})}
     description = {
         "format": FORMAT,
         "name": folder.name,
         "fingerprint": _fingerprint(hashes, labels.codes, frame),
-        "labels": {"set": labels.name, "order": list(labels.codes)},
+        "labels": _describe_labels(labels),
         "frame": frame.as_dict(),
         "probe": {code: round(float(value), 6) for code, value in probe.items()},
         "files": hashes,
@@ -131,7 +132,7 @@ def load_bundle(folder: Path) -> Bundle:
         raise ModelError(
             f"{BUNDLE_FILE} in {folder} has the format {facts.get('format')}; this version reads {FORMAT}."
         )
-    labels = _LABEL_SETS.get(set_name)
+    labels = _LABEL_SETS.get(set_name) or _own_labels(set_name, facts["labels"])
     if labels is None:
         raise ModelError(f"{BUNDLE_FILE} in {folder} names an unknown label set: {set_name!r}.")
     if order != labels.codes:
@@ -178,8 +179,25 @@ def _read_facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
+def _describe_labels(labels: LabelSet) -> dict[str, Any]:
+    """Name a label set of ours; spell out a user's own."""
+    facts: dict[str, Any] = {"set": labels.name, "order": list(labels.codes)}
+    return facts if labels.name in _LABEL_SETS else facts | {"malignant": list(labels.malignant_codes)}
+
+
+def _own_labels(name: str, facts: Mapping[str, Any]) -> LabelSet | None:
+    if "malignant" not in facts:
+        return None
+    try:
+        return label_sets.build_label_set(
+            str(name), [str(code) for code in facts["order"]], malignant=[str(code) for code in facts["malignant"]]
+        )
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"{BUNDLE_FILE} describes impossible classes: {error}") from error
+
+
 def _check_files(folder: Path, files: Mapping[str, str]) -> None:
-    for part in (KERAS_FILE, EXPORT_FILE, PROBE_FILE):
+    for part in (EXPORT_FILE, PROBE_FILE):
         if part not in files:
             raise ModelError(f"{BUNDLE_FILE} in {folder} has no hash for {part}.")
     for part, expected in files.items():
@@ -196,5 +214,6 @@ def _check_files(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def _fingerprint(files: Mapping[str, str], order: tuple[str, ...], frame: FrameRule) -> str:
-    text = json.dumps([files[KERAS_FILE], files[EXPORT_FILE], list(order), frame.as_dict()], sort_keys=True)
+    # An ensemble has no Keras file of its own.
+    text = json.dumps([files.get(KERAS_FILE), files[EXPORT_FILE], list(order), frame.as_dict()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

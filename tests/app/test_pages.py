@@ -14,8 +14,8 @@ from streamlit.testing.v1 import AppTest
 
 from skinai.data.drawing import draw_lesion
 from skinai.labels import HAM10000
+from skinai.model.session import Session
 from skinai.serving import predictor
-from skinai.serving.session import Session
 from skinai.ui import wording
 from skinai.ui.navigation import PAGES
 

@@ -10,7 +10,9 @@ from skinai.data.split import (
     find_leaks,
     read_near_duplicates,
     read_split,
+    rotate_split,
     split_lesions,
+    split_pictures,
     write_split,
 )
 from skinai.errors import DataError
@@ -152,3 +154,31 @@ def test_the_shipped_split_is_the_one_that_the_code_makes(real_data, shipped_mod
 def test_pictures_that_are_absent_are_split_too(small_data):
     data = read_data_folder(small_data)
     assert len(split_lesions(data.table)) == len(data.table) == len(data.present) + 1
+
+
+def test_folds_divide_train_and_valid_and_leave_test_alone():
+    table = pd.concat([table_of(300), table_of(50, "mel").replace({"L": "M", "I": "J"}, regex=True)])
+    split = split_lesions(table)
+    folds = [rotate_split(split, table, fold=fold, folds=4) for fold in (1, 2, 3, 4)]
+    for rotated in folds:
+        assert find_leaks(rotated) == []
+        assert (rotated["subset"] == "test").equals(split["subset"] == "test")
+        melanoma = rotated[rotated["image_id"].str.startswith("J")].groupby("subset")["lesion_id"].nunique()
+        assert melanoma["valid"] == pytest.approx(10, abs=1)
+    held_out = [set(rotated.loc[rotated["subset"] == "valid", "image_id"]) for rotated in folds]
+    assert sum(map(len, held_out)) == len(set().union(*held_out)) == (split["subset"] != "test").sum()
+    for fold, count in ((0, 4), (5, 4), (1, 1)):
+        with pytest.raises(DataError, match="A fold is one of 1 to"):
+            rotate_split(split, table, fold=fold, folds=count)
+
+
+def test_a_split_by_picture_leaks_and_is_refused_unless_asked_for(tmp_path):
+    table = table_of(600)
+    split = split_pictures(table)
+    assert len(find_leaks(split)) > 100
+    shares = split["subset"].value_counts(normalize=True)
+    assert shares.to_dict() == pytest.approx(SHARES, abs=0.002)
+    write_split(split, tmp_path / "split.csv")
+    with pytest.raises(DataError, match="Lesions in more than one subset"):
+        read_split(tmp_path / "split.csv")
+    assert len(read_split(tmp_path / "split.csv", by_picture=True)) == len(split)

@@ -89,3 +89,49 @@ def test_an_interval_is_undefined_where_the_figure_mostly_is():
     assert low[0] == pytest.approx(0.505)
     assert high[0] == pytest.approx(0.695)
     assert np.isnan([low[1], high[1]]).all()
+
+
+@pytest.fixture
+def scores():
+    rng = np.random.default_rng(3)
+    positive = rng.random(400) < 0.3
+    score = np.round(rng.normal(positive * 1.2, 1.0), 1)  # rounded, so that there are ties
+    return positive, score, rng.integers(0, 4, size=(5, 400))
+
+
+def test_the_area_under_the_curve_equals_scikit_learns(scores):
+    positive, score, weights = scores
+    got = metrics.roc_auc(positive, score, weights)
+    expected = [reference.roc_auc_score(positive, score, sample_weight=row) for row in weights]
+    np.testing.assert_allclose(got, expected)
+    assert metrics.roc_auc(positive, score, np.ones(400)) == pytest.approx(reference.roc_auc_score(positive, score))
+    assert np.isnan(metrics.roc_auc(np.zeros(3, bool), np.arange(3.0), np.ones(3)))
+
+
+def test_sensitivity_at_specificity_is_on_scikit_learns_curve(scores):
+    positive, score, weights = scores
+    for row in weights:
+        false_positive, true_positive, _ = reference.roc_curve(
+            positive, score, sample_weight=row, drop_intermediate=False
+        )
+        expected = true_positive[false_positive <= 0.2 + 1e-9].max()
+        assert metrics.sensitivity_at_specificity(positive, score, row, specificity=0.8) == pytest.approx(expected)
+    assert np.isnan(metrics.sensitivity_at_specificity(np.ones(3, bool), np.arange(3.0), np.ones(3), specificity=0.8))
+
+
+def test_the_calibration_error_is_the_weighted_gap_of_the_bins():
+    right = np.array([True, False, True, True])
+    probability = np.array([0.55, 0.55, 0.9, 0.9])
+    assert metrics.expected_calibration_error(right, probability, np.ones(4)) == pytest.approx((0.05 * 2 + 0.1 * 2) / 4)
+    weights = np.array([[1, 1, 1, 1], [2, 0, 1, 0]])
+    got = metrics.expected_calibration_error(right, probability, weights)
+    assert got[1] == pytest.approx((0.45 * 2 + 0.1) / 3)
+    assert metrics.expected_calibration_error(right, np.ones(4), np.ones(4)) == pytest.approx(0.25)
+
+
+def test_weights_keep_lesions_whole_and_agree_with_the_confusions():
+    groups = np.array(list("aabc"))
+    weights = metrics.resample_weights(groups, draws=50, seed=4)
+    assert (weights[:, 0] == weights[:, 1]).all()
+    drawn = metrics.resample_confusion(np.array([0, 0, 1, 2]), np.array([0, 0, 1, 2]), groups, 3, draws=50, seed=4)
+    np.testing.assert_array_equal(drawn[:, 1, 1], weights[:, 2])

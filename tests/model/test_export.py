@@ -84,7 +84,9 @@ def export_network(path, class_count, size):
     pictures = keras.Input((*size, 3))
     x = keras.layers.Conv2D(4, 3, name="feature_map")(pictures)
     x = keras.layers.GlobalAveragePooling2D(name="embedding")(x)
-    export_litert(keras.Model(pictures, keras.layers.Dense(class_count, activation="softmax")(x)), path)
+    export_litert(
+        keras.Model(pictures, keras.layers.Dense(class_count, activation="softmax", name="probabilities")(x)), path
+    )
 
 
 def redescribe(folder):

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 from skinai.data.metadata import read_data_folder
 from skinai.data.split import split_lesions
@@ -139,7 +140,16 @@ def test_kill_9_during_training_resumes_through_the_command_line(small_data, tmp
     assert "holds an interrupted run; give --resume" in again.stderr
     resumed = subprocess.run([*command, "--resume"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert resumed.returncode == 0, resumed.stderr
-    assert pd.read_csv(out / "training_log.csv")["epoch"].tolist() == [1, 2, 3, 4]
+    log = pd.read_csv(out / "training_log.csv")
+    assert log["epoch"].tolist() == [1, 2, 3, 4]
+    (events,) = (out / "tensorboard").glob("events.out.tfevents.*")
+    losses = [
+        value.simple_value
+        for event in tf.compat.v1.train.summary_iterator(str(events))
+        for value in event.summary.value
+        if value.tag == "valid_log_loss"
+    ]
+    assert losses == pytest.approx(log["valid_log_loss"].tolist())
     assert not checkpoint.exists()
     finished = subprocess.run([*command, "--resume"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "holds a finished model" in finished.stderr

@@ -1,0 +1,106 @@
+"""Decoded pictures are kept and found again, but only while nothing about them has changed."""
+
+import os
+
+import numpy as np
+import pytest
+
+from skinai.data.images import FrameRule
+from skinai.data.metadata import read_data_folder
+from skinai.training import frames as frames_module
+from skinai.training.frames import frame_cache, load_frames
+
+RULE = FrameRule(32, 24)
+
+
+@pytest.fixture
+def table(small_data, tmp_path):
+    rows = read_data_folder(small_data).present.head(6).reset_index(drop=True)
+    copies = []
+    for path in rows["path"]:
+        copies.append(tmp_path / path.name)
+        copies[-1].write_bytes(path.read_bytes())
+    return rows.assign(path=copies)
+
+
+@pytest.fixture
+def decodings(monkeypatch):
+    calls = []
+    plain = frames_module.decode_picture
+
+    def decode(content):
+        calls.append(len(content))
+        return plain(content)
+
+    monkeypatch.setattr(frames_module, "decode_picture", decode)
+    return calls
+
+
+def test_the_second_reading_decodes_nothing(table, tmp_path, decodings):
+    cache = tmp_path / "cache"
+    first = load_frames(table, RULE, cache=cache)
+    again = load_frames(table, RULE, cache=cache)
+    assert len(decodings) == 6
+    np.testing.assert_array_equal(first.pixels, again.pixels)
+    assert first.hashes == again.hashes
+    assert not again.pixels.flags.writeable
+    load_frames(table, FrameRule(64, 48), cache=cache)
+    assert len(decodings) == 12
+
+
+def test_a_changed_picture_is_decoded_again(table, tmp_path, decodings):
+    cache = tmp_path / "cache"
+    load_frames(table, RULE, cache=cache)
+    os.utime(table["path"][0], ns=(1, 1))
+    load_frames(table, RULE, cache=cache)
+    assert len(decodings) == 12
+
+
+def test_an_unreadable_picture_is_remembered_with_its_reason(table, tmp_path, decodings):
+    cache = tmp_path / "cache"
+    table["path"][2].write_bytes(b"no picture")
+    first = load_frames(table, RULE, cache=cache)
+    again = load_frames(table, RULE, cache=cache)
+    assert len(decodings) == 6
+    assert first.unreadable == again.unreadable
+    assert list(first.unreadable) == [table["image_id"][2]]
+    assert len(again.table) == len(again.pixels) == len(again.hashes) == 5
+
+
+def test_a_picture_that_could_not_be_opened_is_tried_again(table, tmp_path, decodings):
+    cache = tmp_path / "cache"
+    content = table["path"][2].read_bytes()
+    table["path"][2].unlink()
+    assert len(load_frames(table, RULE, cache=cache).table) == 5
+    table["path"][2].write_bytes(content)
+    assert len(load_frames(table, RULE, cache=cache).table) == 6
+
+
+def test_a_damaged_entry_is_decoded_again(table, tmp_path, decodings):
+    cache = tmp_path / "cache"
+    load_frames(table, RULE, cache=cache)
+    (entry,) = cache.glob("*.npy")
+    entry.write_bytes(entry.read_bytes()[:200])
+    assert len(load_frames(table, RULE, cache=cache).pixels) == 6
+    assert len(decodings) == 12
+
+
+def test_a_cache_that_cannot_be_written_costs_no_run(table, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert len(load_frames(table, RULE, cache=tmp_path / "file").pixels) == 6
+    assert "could not be kept" in capsys.readouterr().err
+
+
+def test_old_entries_go(table, tmp_path):
+    cache = tmp_path / "cache"
+    for width in (32, 64, 96, 128, 160):
+        load_frames(table, FrameRule(width, 24), cache=cache)
+    assert len(list(cache.glob("*.npy"))) == len(list(cache.glob("*.json"))) == 4
+
+
+def test_the_folder_of_the_cache_can_be_chosen(monkeypatch, tmp_path):
+    monkeypatch.setenv("SKINAI_CACHE", str(tmp_path))
+    assert frame_cache() == tmp_path
+    monkeypatch.delenv("SKINAI_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert frame_cache() == tmp_path / "skinai" / "frames"
