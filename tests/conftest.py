@@ -104,3 +104,9 @@ def real_data() -> Path:
 def lesion() -> np.ndarray:
     """One drawn lesion of 600 x 450."""
     return draw_lesion(11)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep decoded pictures of tests out of the user's cache."""
+    os.environ["SKINAI_CACHE"] = str(tmp_path_factory.mktemp("cache"))

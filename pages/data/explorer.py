@@ -7,7 +7,7 @@ from skinai.data.metadata import AGE_BANDS
 from skinai.data.split import SUBSETS
 from skinai.data.summary import DatasetSummary
 from skinai.errors import SkinaiError
-from skinai.labels import HAM10000
+from skinai.labels import HAM10000, LabelSet
 from skinai.ui import charts, components, resources, wording
 
 COLUMNS = {
@@ -28,64 +28,68 @@ METHOD_NAMES = {
 def main() -> None:
     st.title("Explore the data")
     try:
-        summary = resources.load_summary(resources.load_bundle_in_use().folder)
+        bundle = resources.load_bundle_in_use()
+        summary = resources.load_summary(bundle.folder)
     except SkinaiError as error:
         components.stop_with(wording.DATASET_UNUSABLE, error)
-    show_size(summary)
+    show_size(summary, bundle.labels)
     unit = st.segmented_control(
         "Count", ["pictures", "lesions"], default="pictures", required=True, key="unit", bind="query-params"
     )
-    show_balance(summary, unit)
+    show_balance(summary, bundle.labels, unit)
     for column, (title, order) in COLUMNS.items():
-        show_breakdown(summary, column, title, order, unit)
+        show_breakdown(summary, bundle.labels, column, title, order, unit)
     show_remarks(summary)
 
 
-def show_size(summary: DatasetSummary) -> None:
+def show_size(summary: DatasetSummary, labels: LabelSet) -> None:
     """Say how many pictures and lesions there are, and how unequal the classes."""
     by_dx = summary.used.groupby("dx")[["pictures", "lesions"]].sum()
     used, lesions = int(by_dx["pictures"].sum()), int(by_dx["lesions"].sum())
-    names = dict(zip(HAM10000.codes, HAM10000.names, strict=True))
+    names = dict(zip(labels.codes, labels.names, strict=True))
     most, least = names[by_dx["pictures"].idxmax()].lower(), names[by_dx["pictures"].idxmin()].lower()
     ratio = by_dx["pictures"].max() / by_dx["pictures"].min()
     st.markdown(
-        f"{summary.name} lists {summary.pictures:,} dermoscopy pictures of {summary.lesions:,} lesions. "
+        f"{summary.name} lists {summary.pictures:,} {'dermoscopy ' if labels is HAM10000 else ''}pictures of {summary.lesions:,} lesions. "
         f"The copy used for this model holds **{used:,} pictures of {lesions:,} lesions**, divided into train, valid "
         f"and test below. "
         f"There are {ratio:.0f} times as many pictures of {most} as of {least}."
     )
-    st.markdown(wording.SKIN_TONE_REMARK)
+    if labels is HAM10000:
+        st.markdown(wording.SKIN_TONE_REMARK)
 
 
-def show_balance(summary: DatasetSummary, unit: str) -> None:
+def show_balance(summary: DatasetSummary, labels: LabelSet, unit: str) -> None:
     """Show the class balance."""
-    counts = summary.used.groupby("dx")[unit].sum().reindex(list(HAM10000.codes), fill_value=0)
+    counts = summary.used.groupby("dx")[unit].sum().reindex(list(labels.codes), fill_value=0)
     st.header("Class balance")
     chart, table = st.columns(2, gap="medium")
     with chart:
-        parts = [f"{label.name} {counts[label.code]:,}" for label in HAM10000]
+        parts = [f"{label.name} {counts[label.code]:,}" for label in labels]
         alt = f"Bar chart of {unit} by diagnosis: {', '.join(parts)}."
-        components.show_figure(charts.draw_counts(counts, charts.palette(), unit=unit), alt=alt, key="balance")
+        components.show_figure(charts.draw_counts(counts, labels, charts.palette(), unit=unit), alt=alt, key="balance")
     with table:
         rows = pd.DataFrame(
             {
-                "Diagnosis": [f"{label.name} ({label.code})" for label in HAM10000],
+                "Diagnosis": [f"{label.name} ({label.code})" for label in labels],
                 unit.capitalize(): counts.to_numpy(),
                 "Share": [f"{share:.1%}" for share in counts / counts.sum()],
-                "Group": [wording.GROUPS[label.code] for label in HAM10000],
+                "Group": [wording.describe_group(label) for label in labels],
             }
         )
         components.show_table(rows, alt=f"{unit} by diagnosis")
 
 
-def show_breakdown(summary: DatasetSummary, column: str, title: str, order: tuple[str, ...] | None, unit: str) -> None:
+def show_breakdown(
+    summary: DatasetSummary, labels: LabelSet, column: str, title: str, order: tuple[str, ...] | None, unit: str
+) -> None:
     """Show the diagnoses within each value of one column, as a chart and as a table."""
-    counts = count_by(summary, column, order, unit)
+    counts = count_by(summary, labels, column, order, unit)
     st.header(title)
     chart, table = st.columns(2, gap="medium")
     with chart:
         share = st.toggle("Show shares", key=f"share_{column}", bind="query-params")
-        figure = charts.draw_breakdown(counts, charts.palette(), unit=unit, share=share)
+        figure = charts.draw_breakdown(counts, labels, charts.palette(), unit=unit, share=share)
         totals = ", ".join(f"{value} {total:,}" for value, total in counts.sum(axis=1).items())
         alt = f"Stacked bar chart of {unit} by {title.lower()} and diagnosis. Totals: {totals}."
         components.show_figure(figure, alt=alt, key=f"chart_{column}")
@@ -93,19 +97,21 @@ def show_breakdown(summary: DatasetSummary, column: str, title: str, order: tupl
         rows = counts.rename_axis("value").reset_index()
         rows.insert(1, "all", counts.sum(axis=1).to_numpy())
         components.show_table(rows, alt=f"{unit} by {title.lower()} and diagnosis")
-        if column == "dx_type":
+        if column == "dx_type" and labels is HAM10000:
             naevi = summary.by_column[column].query("dx == 'nv'").groupby("value")["pictures"].sum()
             st.caption(wording.METHOD_REMARK.format(share=naevi.get("histo", 0) / naevi.sum()))
         if unit == "lesions":
             st.caption(wording.LESIONS_REMARK)
 
 
-def count_by(summary: DatasetSummary, column: str, order: tuple[str, ...] | None, unit: str) -> pd.DataFrame:
+def count_by(
+    summary: DatasetSummary, labels: LabelSet, column: str, order: tuple[str, ...] | None, unit: str
+) -> pd.DataFrame:
     """Return counts with one row a value and one column a diagnosis; without an order the greatest comes first."""
     by_column = {"subset": summary.used.rename(columns={"subset": "value"}), **summary.by_column}
     rows = by_column[column]
     counts = rows.pivot_table(index="value", columns="dx", values=unit, aggfunc="sum", fill_value=0)
-    counts = counts.reindex(columns=list(HAM10000.codes), fill_value=0).astype(int)
+    counts = counts.reindex(columns=list(labels.codes), fill_value=0).astype(int)
     if order is None:
         counts = counts.loc[counts.sum(axis=1).sort_values(ascending=False).index]
     else:

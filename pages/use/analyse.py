@@ -75,7 +75,7 @@ def show_result(picture: np.ndarray, prediction: Prediction, bundle: Bundle) -> 
     top = prediction.top
     st.info(
         f"**{wording.TOP_LABEL}: {top.name} ({prediction.by_code[top.code]:.1%}), "
-        f"{wording.GROUPS[top.code]}. {wording.MALIGNANT_LABEL}: {prediction.malignant_probability:.1%}.** "
+        f"{wording.describe_group(top)}. {wording.MALIGNANT_LABEL}: {prediction.malignant_probability:.1%}.** "
         f"{say_what_benign_means(prediction, bundle)}{wording.RESULT_NOTE}"
     )
     seen, chart, table = st.columns([3, 5, 4], gap="medium")
@@ -110,7 +110,7 @@ def say_what_benign_means(prediction: Prediction, bundle: Bundle) -> str:
         return ""
     try:
         missed, n = resources.load_report(bundle).count_benign_first("mel")
-    except DataError:
+    except (DataError, ValueError):  # a user's own classes need not know melanoma
         return f"{wording.BENIGN_NOTE} "
     return f"{wording.BENIGN_NOTE} {wording.MISSED_NOTE.format(missed=missed, n=n)} "
 
@@ -124,7 +124,7 @@ def show_table(prediction: Prediction) -> None:
                 for label in prediction.labels
             ],
             "Probability": [f"{value:.1%}" for value in prediction.probabilities],
-            "Group": [wording.GROUPS[label.code] for label in prediction.labels],
+            "Group": [wording.describe_group(label) for label in prediction.labels],
         }
     )
     components.show_table(rows, alt="The seven probabilities as a table")

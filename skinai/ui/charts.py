@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from skinai.evaluation.report import EvaluationReport
-from skinai.labels import HAM10000, LabelSet
+from skinai.labels import LabelSet
 from skinai.serving.predictor import Prediction
 
 PLOT_CONFIG = {"displayModeBar": False, "displaylogo": False, "scrollZoom": False}
@@ -40,6 +40,12 @@ CATEGORIES = {
 }
 
 
+def pick_colours(labels: LabelSet) -> dict[str, str]:
+    """Return one colour a class: HAM10000's own, and the same palette over again for a user's classes."""
+    others = list(CATEGORIES.values())
+    return {label.code: CATEGORIES.get(label.code, others[index % len(others)]) for index, label in enumerate(labels)}
+
+
 def palette() -> Palette:
     """Return the colours of the visitor's theme."""
     return DARK if st.context.theme.type == "dark" else LIGHT
@@ -61,44 +67,47 @@ def draw_no_probabilities(labels: LabelSet, colours: Palette) -> go.Figure:
     return _as_shares(_draw_bars(labels.names, *nothing, colours.plain, colours, hover=""))
 
 
-def draw_counts(counts: pd.Series, colours: Palette, *, unit: str) -> go.Figure:
+def draw_counts(counts: pd.Series, labels: LabelSet, colours: Palette, *, unit: str) -> go.Figure:
     """Draw one bar a diagnosis, in the fixed order.
 
     Parameters
     ----------
     counts : Series
         Code to count.
+    labels : LabelSet
     colours : Palette
     unit : str
         ``"pictures"`` or ``"lesions"``.
     """
-    names = [HAM10000.by_code(code).name for code in counts.index]
+    names = [labels.by_code(code).name for code in counts.index]
     texts = [f"{count:,}" for count in counts]
     figure = _draw_bars(names, counts.tolist(), texts, colours.highlight, colours, hover="%{x:,} " + unit)
     return figure.update_xaxes(range=[0, counts.max() * 1.18], title_text=unit)
 
 
-def draw_breakdown(table: pd.DataFrame, colours: Palette, *, unit: str, share: bool) -> go.Figure:
+def draw_breakdown(table: pd.DataFrame, labels: LabelSet, colours: Palette, *, unit: str, share: bool) -> go.Figure:
     """Draw stacked bars: one bar a row of `table`, one part a diagnosis.
 
     Parameters
     ----------
     table : DataFrame
         Index: what it is broken down by; one column a code.
+    labels : LabelSet
     colours : Palette
     unit : str
     share : bool
         Draw each row as 100 %.
     """
     values = table.div(table.sum(axis=1), axis=0) if share else table
+    class_colours = pick_colours(labels)
     figure = go.Figure(
         [
             go.Bar(
                 x=values[code],
                 y=[str(value) for value in values.index],
-                name=HAM10000.by_code(code).name,
+                name=labels.by_code(code).name,
                 orientation="h",
-                marker_color=CATEGORIES[code],
+                marker_color=class_colours[code],
                 marker_line={"width": 0.5, "color": "rgba(127,127,127,0.6)"},
                 customdata=table[code],
                 hovertemplate="%{y}, %{fullData.name}: %{customdata:,} " + unit + "<extra></extra>",

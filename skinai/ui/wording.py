@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from skinai.data.images import MAX_BYTES
+from skinai.labels import Label
 
 MAX_UPLOAD_MB = MAX_BYTES // 1024 // 1024
 
@@ -55,6 +56,12 @@ GROUPS = {
     "nv": "benign",
     "vasc": "benign",
 }
+
+
+def describe_group(label: Label) -> str:
+    """Return the risk group in words; a user's own classes are malignant or not."""
+    return GROUPS.get(label.code, "malignant" if label.malignant else "benign")
+
 
 NOT_FOR_TITLE = "What this model is not for"
 NOT_FOR = (
