@@ -235,6 +235,7 @@ def _evaluate(
     by_picture: bool = False,
 ) -> int:
     from skinai.data.predictions import predictions_file
+    from skinai.evaluation.decision import DECISION_FILE, fit_decision, read_decision
     from skinai.evaluation.report import REPORT_FILE, evaluate_predictions, read_report, write_report
 
     bundle = load_bundle(folder)
@@ -249,8 +250,16 @@ def _evaluate(
             print(sentence, file=sys.stderr)
 
         look_at_test(folder, read(), purpose=purpose, by_picture=by_picture, verbose=not as_json, say=say)
+    if not (folder / DECISION_FILE).exists():
+        fit_decision(folder, fingerprint=bundle.fingerprint, labels=bundle.labels)
+    decision = read_decision(folder, fingerprint=bundle.fingerprint, labels=bundle.labels)
     report = evaluate_predictions(
-        predictions, model_name=bundle.name, fingerprint=bundle.fingerprint, subset=subset, labels=bundle.labels
+        predictions,
+        model_name=bundle.name,
+        fingerprint=bundle.fingerprint,
+        subset=subset,
+        labels=bundle.labels,
+        decision=decision,
     )
     if subset == "test":
         if not (folder / REPORT_FILE).exists():
@@ -277,6 +286,9 @@ def _format_report(report: EvaluationReport) -> str:
     for code, figures in report.classes.items():
         cells = [f"{figures[name]!s:<25}" for name in ("precision", "recall", "f1", "auc")]
         lines.append(f"{code:<7}{figures['recall'].n:>5}  {''.join(cells)}".rstrip())
+    if report.decision:
+        lines += ["", "rules fitted on valid"]
+        lines += [f"{name:<42}{estimate!s}" for name, estimate in report.decision.items()]
     lines += [
         "",
         "confusion (rows: truth, columns: answer)",

@@ -282,3 +282,73 @@ def test_predict_answers_within_2_seconds_from_cold_without_tensorflow(tmp_path)
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.fixture
+def own_pictures(tmp_path):
+    """Two classes that differ in their pigment, a folder each."""
+    folder = tmp_path / "moles"
+    for name, pigment in (("dark", (40, 32, 44)), ("red", (170, 20, 40))):
+        (folder / name).mkdir(parents=True)
+        for number in range(10):
+            picture = draw_lesion(number, width_px=128, height_px=96, pigment=pigment)
+            (folder / name / f"{number}.png").write_bytes(encode(picture, "PNG"))
+    return folder
+
+
+def test_own_pictures_become_a_model_folder_that_answers(own_pictures, tmp_path):
+    out = tmp_path / "models" / "moles"
+    command = ["train", "--data", own_pictures, "--malignant", "dark", "--architecture", "seed-cnn", "--epochs", "2"]
+    done = run(*command, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "No lesion ids: each picture counts as a lesion of its own" in done.stdout
+    assert "moles (" in done.stdout
+    answer = run("predict", own_pictures / "red" / "3.png", "--model", out)
+    assert "summed malignant probability" in answer.stdout
+    assert "red" in answer.stdout
+    bundle = json.loads((out / "bundle.json").read_text())
+    assert bundle["labels"] == {"set": "moles", "order": ["dark", "red"], "malignant": ["dark"]}
+    assert "the rights in its pictures" in bundle["licence"]
+
+
+def test_own_pictures_that_cannot_be_learned_from_are_a_sentence(own_pictures, tmp_path):
+    shutil.rmtree(own_pictures / "red")
+    done = run("train", "--data", own_pictures, "--architecture", "seed-cnn", "--out", tmp_path / "model")
+    assert done.returncode == 2
+    assert done.stderr.strip() == "skinai: All 10 pictures have the class 'dark'; telling apart takes two."
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_split_by_picture_leaves_figures_and_no_weights(small_data, tmp_path):
+    out = tmp_path / "models" / "claim"
+    command = ["train", "--data", small_data, "--architecture", "seed-cnn", "--epochs", "1", "--by-picture"]
+    done = run(*command, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in out.iterdir()) == [
+        "decision.json",
+        "predictions_test.csv",
+        "predictions_valid.csv",
+        "report.json",
+        "run.json",
+        "split.csv",
+        "tensorboard",
+        "training_log.csv",
+    ]
+    assert "(split by picture)" in (out.parent / "TEST_LOG.md").read_text()
+    assert run("predict", "x.jpg", "--model", out).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (["mixup"], "--set takes NAME=VALUE with one of"),
+        (["colour=blue"], "--set takes NAME=VALUE with one of"),
+        (["mixup=much"], "mixup is a float. Received: 'much'."),
+        (["crop_px=160"], "crop_px is a tuple. Received: '160'."),
+        (["keep=worst"], "keep is one of ['best', 'last']. Received: 'worst'."),
+    ],
+)
+def test_a_setting_that_does_not_exist_or_fit_is_a_sentence(small_data, tmp_path, settings, sentence, capsys):
+    arguments = ["train", "--data", str(small_data), "--architecture", "seed-cnn", "--out", str(tmp_path / "m")]
+    assert main([*arguments, *(f"--set={setting}" for setting in settings)]) == 2
+    assert sentence in capsys.readouterr().err

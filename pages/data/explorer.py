@@ -49,8 +49,9 @@ def show_size(summary: DatasetSummary, labels: LabelSet) -> None:
     names = dict(zip(labels.codes, labels.names, strict=True))
     most, least = names[by_dx["pictures"].idxmax()].lower(), names[by_dx["pictures"].idxmin()].lower()
     ratio = by_dx["pictures"].max() / by_dx["pictures"].min()
+    kind = "dermoscopy pictures" if labels is HAM10000 else "pictures"
     st.markdown(
-        f"{summary.name} lists {summary.pictures:,} {'dermoscopy ' if labels is HAM10000 else ''}pictures of {summary.lesions:,} lesions. "
+        f"{summary.name} lists {summary.pictures:,} {kind} of {summary.lesions:,} lesions. "
         f"The copy used for this model holds **{used:,} pictures of {lesions:,} lesions**, divided into train, valid "
         f"and test below. "
         f"There are {ratio:.0f} times as many pictures of {most} as of {least}."

@@ -7,6 +7,7 @@ import streamlit as st
 
 from skinai.errors import SkinaiError
 from skinai.evaluation.report import EvaluationReport
+from skinai.labels import HAM10000
 from skinai.model.bundle import Bundle
 from skinai.ui import charts, components, resources, wording
 
@@ -27,16 +28,17 @@ def main() -> None:
     show_confusion(report)
     show_classes(report)
     show_models(bundle, report)
-    show_claim(report)
+    if report.labels is HAM10000:
+        show_claim(report)
 
 
 def show_overall(report: EvaluationReport) -> None:
     """Show melanoma recall and the overall figures beside the baseline; never accuracy without melanoma recall."""
     always = f"Always {name_of(report, report.baseline_code)}"
-    melanoma = (f"{float(report.baseline_code == 'mel'):.3f}", report.classes["mel"]["recall"])
-    figures = {"melanoma_recall": melanoma} | {
-        name: (f"{report.baseline[name].value:.3f}", estimate) for name, estimate in report.overall.items()
-    }
+    figures = {name: (f"{report.baseline[name].value:.3f}", estimate) for name, estimate in report.overall.items()}
+    if "mel" in report.classes:
+        melanoma = (f"{float(report.baseline_code == 'mel'):.3f}", report.classes["mel"]["recall"])
+        figures = {"melanoma_recall": melanoma} | figures
     for column, (name, (baseline, estimate)) in zip(st.columns(len(figures)), figures.items(), strict=True):
         with column:
             components.show_estimate(name, estimate, baseline=f"{always}: {baseline}")
@@ -112,14 +114,14 @@ def show_models(bundle: Bundle, report: EvaluationReport) -> None:
             "Model": other.model_name + (" (in use)" if other.fingerprint == report.fingerprint else ""),
             "Pictures": other.pictures,
             **{wording.FIGURE_NAMES[name]: str(estimate) for name, estimate in other.overall.items()},
-            "Melanoma recall": str(other.classes["mel"]["recall"]),
+            "Melanoma recall": str(other.classes["mel"]["recall"]) if "mel" in other.classes else "",
         }
         for other in reports
     ]
     rows.append(
         {"Model": f"always {name_of(report, report.baseline_code)}", "Pictures": report.pictures}
         | {wording.FIGURE_NAMES[name]: str(estimate) for name, estimate in report.baseline.items()}
-        | {"Melanoma recall": f"{float(report.baseline_code == 'mel'):.3f}"}
+        | {"Melanoma recall": f"{float(report.baseline_code == 'mel'):.3f}" if "mel" in report.classes else ""}
     )
     components.show_table(pd.DataFrame(rows), alt="Figures of the models side by side")
 

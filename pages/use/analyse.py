@@ -7,6 +7,7 @@ import streamlit as st
 from skinai.data.drawing import draw_lesion
 from skinai.data.images import decode_picture, encode_preview
 from skinai.errors import DataError, ModelError, PictureError
+from skinai.labels import HAM10000, LabelSet
 from skinai.model.bundle import Bundle
 from skinai.serving.predictor import Prediction
 from skinai.ui import charts, components, resources, wording
@@ -23,14 +24,14 @@ def main() -> None:
     picture = ask_for_picture()
     if picture is None:
         show_empty_state(predictor.bundle)
-        show_limits()
+        show_limits(predictor.bundle.labels)
         return
     try:
         prediction = predictor.predict(picture)
     except ModelError as error:
         components.stop_with(wording.MODEL_UNUSABLE, error)
     show_result(picture, prediction, predictor.bundle)
-    show_limits()
+    show_limits(predictor.bundle.labels)
 
 
 def ask_for_picture() -> np.ndarray | None:
@@ -72,10 +73,12 @@ def show_empty_state(bundle: Bundle) -> None:
 
 def show_result(picture: np.ndarray, prediction: Prediction, bundle: Bundle) -> None:
     """Show the picture, the probabilities as a chart and as a table, and the summed malignant probability."""
-    top = prediction.top
+    top, malignant_sum = prediction.top, ""
+    if prediction.labels.malignant_codes:
+        malignant_sum = f" {wording.MALIGNANT_LABEL}: {prediction.malignant_probability:.1%}."
     st.info(
         f"**{wording.TOP_LABEL}: {top.name} ({prediction.by_code[top.code]:.1%}), "
-        f"{wording.describe_group(top)}. {wording.MALIGNANT_LABEL}: {prediction.malignant_probability:.1%}.** "
+        f"{wording.describe_group(top)}.{malignant_sum}** "
         f"{say_what_benign_means(prediction, bundle)}{wording.RESULT_NOTE}"
     )
     seen, chart, table = st.columns([3, 5, 4], gap="medium")
@@ -88,8 +91,10 @@ def show_result(picture: np.ndarray, prediction: Prediction, bundle: Bundle) -> 
         st.caption(wording.SHARES_REMARK)
     with table:
         show_table(prediction)
-        st.metric(wording.MALIGNANT_LABEL, f"{prediction.malignant_probability:.1%}", border=True)
-    st.markdown(wording.MALIGNANT_HELP)
+        if malignant_sum:
+            st.metric(wording.MALIGNANT_LABEL, f"{prediction.malignant_probability:.1%}", border=True)
+    if prediction.labels is HAM10000:
+        st.markdown(wording.MALIGNANT_HELP)
 
 
 def show_picture(picture: np.ndarray, bundle: Bundle) -> None:
@@ -130,9 +135,12 @@ def show_table(prediction: Prediction) -> None:
     components.show_table(rows, alt="The seven probabilities as a table")
 
 
-def show_limits() -> None:
+def show_limits(labels: LabelSet) -> None:
     """Say what the model is not for."""
     st.header(wording.NOT_FOR_TITLE)
+    if labels is not HAM10000:
+        st.markdown(wording.OWN_MODEL_REMARK)
+        return
     st.markdown("\n".join(f"- {sentence}" for sentence in wording.NOT_FOR))
 
 

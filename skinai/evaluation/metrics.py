@@ -58,22 +58,22 @@ def resample_confusion(
 
 def precision(confusion: np.ndarray) -> np.ndarray:
     """Return the share of right answers among all answers of each class, shape (..., class_count)."""
-    return _divide(_hits(confusion), confusion.sum(axis=-2))
+    return divide(_hits(confusion), confusion.sum(axis=-2))
 
 
 def recall(confusion: np.ndarray) -> np.ndarray:
     """Return the share of each class that was found (its sensitivity), shape (..., class_count)."""
-    return _divide(_hits(confusion), confusion.sum(axis=-1))
+    return divide(_hits(confusion), confusion.sum(axis=-1))
 
 
 def f1_score(confusion: np.ndarray) -> np.ndarray:
     """Return the harmonic mean of precision and recall, shape (..., class_count); NaN where a class never occurs."""
-    return _divide(2 * _hits(confusion), confusion.sum(axis=-2) + confusion.sum(axis=-1))
+    return divide(2 * _hits(confusion), confusion.sum(axis=-2) + confusion.sum(axis=-1))
 
 
 def accuracy(confusion: np.ndarray) -> np.ndarray:
     """Return the share of right answers, shape (...)."""
-    return _divide(_hits(confusion).sum(axis=-1), confusion.sum(axis=(-2, -1)))
+    return divide(_hits(confusion).sum(axis=-1), confusion.sum(axis=(-2, -1)))
 
 
 def balanced_accuracy(confusion: np.ndarray) -> np.ndarray:
@@ -91,7 +91,7 @@ def weighted_f1(confusion: np.ndarray) -> np.ndarray:
     occurrences = confusion.sum(axis=-1)
     # A class that never occurs as truth weighs nothing, whatever its F1.
     weighted = np.where(occurrences > 0, occurrences * f1_score(confusion), 0.0)
-    return _divide(weighted.sum(axis=-1), occurrences.sum(axis=-1))
+    return divide(weighted.sum(axis=-1), occurrences.sum(axis=-1))
 
 
 def percentile_interval(draws: np.ndarray, *, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
@@ -118,13 +118,14 @@ def _hits(confusion: np.ndarray) -> np.ndarray:
     return np.diagonal(confusion, axis1=-2, axis2=-1)
 
 
-def _divide(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def divide(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Return ``part / whole``, NaN where `whole` is 0."""
     return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)
 
 
 def _mean_defined(values: np.ndarray) -> np.ndarray:
     defined = np.isfinite(values)
-    return _divide(np.where(defined, values, 0.0).sum(axis=-1), defined.sum(axis=-1))
+    return divide(np.where(defined, values, 0.0).sum(axis=-1), defined.sum(axis=-1))
 
 
 # ---- figures of a score ------------------------------------------------------------------------------------------
@@ -160,7 +161,7 @@ def roc_auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.
     positives = np.add.reduceat(np.where(positive[order], weights, 0.0), starts, axis=-1)
     negatives = np.add.reduceat(np.where(positive[order], 0.0, weights), starts, axis=-1)
     below = np.cumsum(negatives, axis=-1) - negatives / 2
-    return _divide((positives * below).sum(axis=-1), positives.sum(axis=-1) * negatives.sum(axis=-1))
+    return divide((positives * below).sum(axis=-1), positives.sum(axis=-1) * negatives.sum(axis=-1))
 
 
 def sensitivity_at_specificity(
@@ -192,7 +193,7 @@ def sensitivity_at_specificity(
     true_positive = total_positive[..., None] - (np.cumsum(positives, axis=-1) - positives)
     allowed = true_negative >= specificity * total_negative[..., None] - 1e-9
     best = np.where(allowed, true_positive, 0.0).max(axis=-1)
-    return np.where(total_negative > 0, _divide(best, total_positive), np.nan)
+    return np.where(total_negative > 0, divide(best, total_positive), np.nan)
 
 
 def expected_calibration_error(
@@ -217,4 +218,4 @@ def expected_calibration_error(
     place = np.minimum((probability * bins).astype(int), bins - 1)
     inside = np.eye(bins)[place]
     gaps = np.abs(np.asarray(weights, dtype=np.float64) @ (inside * (right - probability)[:, None]))
-    return _divide(gaps.sum(axis=-1), np.asarray(weights).sum(axis=-1))
+    return divide(gaps.sum(axis=-1), np.asarray(weights).sum(axis=-1))

@@ -16,6 +16,7 @@ from skinai.artefacts import hash_file, write_json
 from skinai.data.predictions import predictions_file, probability_matrix, read_predictions
 from skinai.errors import DataError
 from skinai.evaluation import metrics
+from skinai.evaluation.decision import Decision, rates
 from skinai.labels import HAM10000, LabelSet
 
 REPORT_FILE = "report.json"
@@ -94,6 +95,10 @@ class EvaluationReport:
     scores : mapping of str to Estimate
         ``malignant_auc`` and ``malignant_sensitivity_at_specificity_80`` of the summed malignant probability,
         ``expected_calibration_error`` of the top class, ``log_loss``.
+    decision : mapping of str to Estimate
+        What the rules fitted on `valid` reach here: ``NAME:sensitivity`` and ``NAME:specificity`` of each operating
+        point; ``coverage`` of the prediction sets, ``coverage:CODE`` of each class, and ``set_size``, their mean size.
+        Empty without rules.
     class_lesions : mapping of str to int
         Code to the number of its lesions.
     confusion : ndarray of shape (classes, classes), int
@@ -112,6 +117,7 @@ class EvaluationReport:
     baseline_code: str
     classes: Mapping[str, Mapping[str, Estimate]]
     scores: Mapping[str, Estimate]
+    decision: Mapping[str, Estimate]
     class_lesions: Mapping[str, int]
     confusion: np.ndarray
 
@@ -156,12 +162,19 @@ class EvaluationReport:
                 for code, figures in self.classes.items()
             },
             "scores": {name: estimate.as_dict() for name, estimate in self.scores.items()},
+            "decision": {name: estimate.as_dict() for name, estimate in self.decision.items()},
             "confusion": self.confusion.tolist(),
         }
 
 
 def evaluate_predictions(
-    path: Path, *, model_name: str, fingerprint: str, subset: str, labels: LabelSet = HAM10000
+    path: Path,
+    *,
+    model_name: str,
+    fingerprint: str,
+    subset: str,
+    labels: LabelSet = HAM10000,
+    decision: Decision | None = None,
 ) -> EvaluationReport:
     """Compute the report of a stored table of predictions.
 
@@ -172,6 +185,8 @@ def evaluate_predictions(
     model_name, fingerprint, subset : str
         Written into the report.
     labels : LabelSet
+    decision : Decision, optional
+        The rules to evaluate.
     """
     table = read_predictions(path, labels)
     truth = np.array([labels.index(code) for code in table["truth"]])
@@ -180,7 +195,8 @@ def evaluate_predictions(
     groups = table["group"].to_numpy()
     most_frequent = int(np.bincount(truth, minlength=len(labels)).argmax())
     overall, classes, confusion = _estimate_all(truth, chosen, groups, labels)
-    areas, scores = _estimate_scores(truth, probabilities, groups, labels)
+    weights = np.vstack([np.ones(len(truth)), metrics.resample_weights(groups, draws=DRAWS, seed=SEED)])
+    areas, scores = _estimate_scores(truth, probabilities, weights, labels)
     for code, area in areas.items():
         classes[code]["auc"] = area
     baseline, _, _ = _estimate_all(truth, np.full_like(chosen, most_frequent), groups, labels)
@@ -198,6 +214,7 @@ def evaluate_predictions(
         baseline_code=labels.codes[most_frequent],
         classes=classes,
         scores=scores,
+        decision={} if decision is None else _estimate_decision(decision, truth, probabilities, weights, labels),
         class_lesions={code: int(lesions.get(code, 0)) for code in labels.codes},
         confusion=confusion,
     )
@@ -237,6 +254,7 @@ def read_report(folder: Path, labels: LabelSet = HAM10000) -> EvaluationReport:
                 for code in labels.codes
             },
             scores={name: Estimate.from_dict(facts["scores"][name]) for name in SCORES},
+            decision={name: Estimate.from_dict(values) for name, values in facts["decision"].items()},
             class_lesions={code: int(facts["classes"][code]["lesions"]) for code in labels.codes},
             confusion=np.array(facts["confusion"], dtype=np.int64).reshape(len(labels), len(labels)),
         )
@@ -273,17 +291,11 @@ def _estimate_all(
 
 
 def _estimate_scores(
-    truth: np.ndarray, probabilities: np.ndarray, groups: np.ndarray, labels: LabelSet
+    truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray, labels: LabelSet
 ) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
     """Return the area under the curve of each class, and the figures named in `SCORES`."""
-    weights = np.vstack([np.ones(len(truth)), metrics.resample_weights(groups, draws=DRAWS, seed=SEED)])
-
-    def estimate(values: np.ndarray, n: int) -> Estimate:
-        low, high = metrics.percentile_interval(values[1:])
-        return Estimate(float(values[0]), n, float(low), float(high))
-
     areas = {
-        code: estimate(metrics.roc_auc(truth == index, probabilities[:, index], weights), int((truth == index).sum()))
+        code: _estimate(metrics.roc_auc(truth == index, probabilities[:, index], weights), int((truth == index).sum()))
         for index, code in enumerate(labels.codes)
     }
     malignant = [labels.index(code) for code in labels.malignant_codes]
@@ -300,4 +312,33 @@ def _estimate_scores(
         (metrics.expected_calibration_error(right, top, weights), len(truth)),
         (weights @ losses / weights.sum(axis=1), len(truth)),
     )
-    return areas, {name: estimate(*value) for name, value in zip(SCORES, values, strict=True)}
+    return areas, {name: _estimate(*value) for name, value in zip(SCORES, values, strict=True)}
+
+
+def _estimate_decision(
+    decision: Decision, truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray, labels: LabelSet
+) -> dict[str, Estimate]:
+    malignant = [labels.index(code) for code in labels.malignant_codes]
+    positive, summed = np.isin(truth, malignant), probabilities[:, malignant].sum(axis=1)
+    counts = {"sensitivity": int(positive.sum()), "specificity": int((~positive).sum())}
+    result = {
+        f"{point.name}:{name}": _estimate(values, counts[name])
+        for point in decision.operating_points
+        for name, values in rates(positive, summed, point.threshold, weights).items()
+    }
+    sets = decision.build_sets(probabilities, labels)
+    held = sets[np.arange(len(truth)), truth]
+    result["coverage"] = _estimate(weights @ held / weights.sum(axis=1), len(truth))
+    for index, code in enumerate(labels.codes):
+        inside = truth == index
+        result[f"coverage:{code}"] = _estimate(
+            metrics.divide(weights @ (held & inside), weights @ inside), int(inside.sum())
+        )
+    result["set_size"] = _estimate(weights @ sets.sum(axis=1) / weights.sum(axis=1), len(truth))
+    return result
+
+
+def _estimate(values: np.ndarray, n: int) -> Estimate:
+    """Return the first value, with the interval of the others, which are bootstrap draws."""
+    low, high = metrics.percentile_interval(values[1:])
+    return Estimate(float(values[0]), n, float(low), float(high))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -91,7 +92,7 @@ def fit_network(
     while len(history) < config.epochs and not _is_over(history, config):
         epoch, start = len(history), time.monotonic()
         batches = FrameBatches(train.pixels, truth, batch_size=config.batch_size, seed=config.seed, epoch=epoch)
-        bar = keras.utils.Progbar(len(batches), verbose=1 if verbose else 0, stateful_metrics=["loss"])
+        bar = keras.utils.Progbar(len(batches), verbose=int(verbose and sys.stdout.isatty()), stateful_metrics=["loss"])
         loss = trainer.run_epoch(batches, epoch, partial(_show, bar))
         scores = trainer.validate(valid)
         seconds = time.monotonic() - start

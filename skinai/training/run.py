@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ from skinai.labels import HAM10000, LabelSet
 from skinai.model.architectures import finish_network
 from skinai.model.bundle import (
     BUNDLE_FILE,
+    EMBEDDING,
     EXPORT_FILE,
     KERAS_FILE,
     PROBABILITIES,
@@ -37,6 +39,7 @@ from skinai.model.bundle import (
     write_bundle,
 )
 from skinai.model.export import export_litert, save_keras_model
+from skinai.model.reference import REFERENCE_FILE, build_reference, write_reference
 from skinai.model.session import Session
 from skinai.training.calibration import fit_calibration
 from skinai.training.checkpoint import CHECKPOINT_FILE
@@ -244,8 +247,15 @@ def look_at_test(
 
 def remove_weights(folder: Path) -> None:
     """Leave of a model folder what shows how it answered: predictions, report, split, log and record."""
-    for part in (BUNDLE_FILE, KERAS_FILE, EXPORT_FILE, PROBE_FILE, DATASET_FILE):
+    for part in (BUNDLE_FILE, KERAS_FILE, EXPORT_FILE, PROBE_FILE, DATASET_FILE, REFERENCE_FILE):
         (folder / part).unlink(missing_ok=True)
+
+
+def _write_reference(out: Path, frames: Frames) -> None:
+    session = Session(out / EXPORT_FILE)
+    embeddings = np.stack([session.run(frame)[EMBEDDING] for frame in frames.pixels])
+    names = (frames.table[column].to_numpy() for column in ("image_id", "lesion_id", "dx"))
+    write_reference(build_reference(embeddings, *names), out / REFERENCE_FILE)
 
 
 def write_folder_predictions(folder: Path, frames: Frames, labels: LabelSet, subset: str) -> None:
@@ -267,7 +277,7 @@ def load_run_data(
             Remark("not_split", f"{len(outside)} pictures are not in the split: {listed(outside)}; left out.")
         )
     rows = rows[rows["subset"].isin(subsets)]
-    bar = keras.utils.Progbar(len(rows), unit_name="picture", verbose=1 if verbose else 0)
+    bar = keras.utils.Progbar(len(rows), unit_name="picture", verbose=int(verbose and sys.stdout.isatty()))
     loaded = load_frames(rows.reset_index(drop=True), rule, cache=frame_cache(), on_progress=bar.update)
     for image_id, reason in loaded.unreadable.items():
         remarks.append(_unreadable_remark(image_id, reason))
@@ -340,11 +350,12 @@ def write_folder(
     export_litert(model, out / EXPORT_FILE)
     write_atomic(out / SPLIT_FILE, split.to_csv(index=False, lineterminator="\n"))
     write_folder_predictions(out, run.frames["valid"], data.labels, "valid")
+    _write_reference(out, run.frames["train"])
     remarks = tuple(remark.sentence for remark in run.remarks)
     write_json(out / DATASET_FILE, build_summary(data, split, unreadable=run.unreadable, remarks=remarks))
     probe = _write_probe(out)
     answer = Session(out / EXPORT_FILE).run(frame_picture(probe, frame))[PROBABILITIES]
-    parts = (SPLIT_FILE, predictions_file("valid"), DATASET_FILE, LOG_FILE, RUN_FILE)
+    parts = (SPLIT_FILE, predictions_file("valid"), DATASET_FILE, LOG_FILE, RUN_FILE, REFERENCE_FILE)
     return write_bundle(
         out,
         labels=data.labels,

@@ -64,6 +64,10 @@ def describe_group(label: Label) -> str:
 
 
 NOT_FOR_TITLE = "What this model is not for"
+OWN_MODEL_REMARK = (
+    "This model was trained on a user's own classes. What it is not for depends on the pictures it has seen: patients, "
+    "devices, lesions and skin tones that were not among them."
+)
 NOT_FOR = (
     "Deciding about a patient, ruling out cancer, or putting off a biopsy.",
     "Pictures taken without a dermatoscope, and rashes such as acne, psoriasis or eczema.",

@@ -263,3 +263,33 @@ def test_the_web_process_never_loads_tensorflow(small_model, tmp_path):
         env={**os.environ, "SKINAI_MODEL": str(small_model)},
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.fixture
+def own_model(tmp_path, monkeypatch):
+    """A model of two classes of a user's own, without a malignant one."""
+    import streamlit as st
+
+    from skinai.__main__ import main
+
+    folder = tmp_path / "moles"
+    for name, pigment in (("dark", (40, 32, 44)), ("red", (170, 20, 40))):
+        (folder / name).mkdir(parents=True)
+        for number in range(8):
+            picture = draw_lesion(number, width_px=128, height_px=96, pigment=pigment)
+            (folder / name / f"{number}.jpg").write_bytes(encode(picture))
+    out = tmp_path / "models" / "own"
+    assert main(["train", "--data", str(folder), "--architecture", "seed-cnn", "--epochs", "1", "--out", str(out)]) == 0
+    monkeypatch.setenv("SKINAI_MODEL", str(out))
+    st.cache_resource.clear()
+    st.cache_data.clear()
+
+
+def test_the_pages_show_a_users_own_classes(own_model):
+    for page, _, _ in PAGES:
+        open_app(page)
+    app = upload(open_app(), encode(draw_lesion(3)))
+    assert len(app.table[0].value) == 2
+    assert not app.metric
+    assert wording.MALIGNANT_LABEL not in app.info[0].value
+    assert wording.OWN_MODEL_REMARK in texts(app)

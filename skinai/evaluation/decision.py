@@ -1,0 +1,185 @@
+"""Decision rules fitted on `valid`: thresholds of the summed malignant probability, and conformal prediction sets.
+
+Each rule states what it reached on `valid`, where it was fitted; what it reaches on `test` is in the report.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skinai.artefacts import hash_file, write_json
+from skinai.data.predictions import predictions_file, probability_matrix, read_predictions
+from skinai.errors import DataError
+from skinai.evaluation import metrics
+from skinai.labels import HAM10000, LabelSet
+
+DECISION_FILE = "decision.json"
+SENSITIVITIES = (0.90, 0.95)
+SPECIFICITY = 0.80
+COVERAGE = 0.90
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """Call a picture suspicious when its summed malignant probability is at least `threshold`.
+
+    Attributes
+    ----------
+    name : str
+        What it was chosen for.
+    threshold : float
+    """
+
+    name: str
+    threshold: float
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The rules of one model.
+
+    Attributes
+    ----------
+    fingerprint : str
+    operating_points : tuple of OperatingPoint
+        Empty where no class is malignant.
+    coverage : float
+        How often a prediction set is to hold the truth.
+    quantiles : mapping of str to float
+        A class is in the set when its probability is at least 1 less its quantile.
+    """
+
+    fingerprint: str
+    operating_points: tuple[OperatingPoint, ...]
+    coverage: float
+    quantiles: Mapping[str, float]
+
+    def build_sets(self, probabilities: np.ndarray, labels: LabelSet) -> np.ndarray:
+        """Return which classes are in each prediction set, shape (n, classes), bool; the top class always is."""
+        limits = 1 - np.array([self.quantiles[code] for code in labels.codes])
+        return (probabilities >= limits - 1e-9) | (probabilities == probabilities.max(axis=1, keepdims=True))
+
+
+def fit_decision(folder: Path, *, fingerprint: str, labels: LabelSet = HAM10000) -> Decision:
+    """Fit the rules on the stored predictions for `valid` and write ``decision.json``.
+
+    The prediction sets are class-conditional (Vovk 2012, arXiv:1209.2673): each class has its own quantile of
+    1 less the probability of the truth, so that rare classes are covered as often as naevi are.
+
+    Parameters
+    ----------
+    folder : Path
+        A model folder.
+    fingerprint : str
+        The model's.
+    labels : LabelSet
+    """
+    path = folder / predictions_file("valid")
+    table = read_predictions(path, labels)
+    truth = np.array([labels.index(code) for code in table["truth"]])
+    probabilities = probability_matrix(table, labels)
+    malignant = [labels.index(code) for code in labels.malignant_codes]
+    positive, summed = np.isin(truth, malignant), probabilities[:, malignant].sum(axis=1)
+    points = []
+    if 0 < positive.sum() < len(positive):
+        for wanted in SENSITIVITIES:
+            threshold = _threshold_for_sensitivity(summed[positive], wanted)
+            points.append(OperatingPoint(f"sensitivity_{wanted:.2f}", threshold))
+        points.append(OperatingPoint(f"specificity_{SPECIFICITY:.2f}", _threshold_for(summed[~positive], SPECIFICITY)))
+    quantiles = {
+        code: round(conformal_quantile(1 - probabilities[truth == index, index], COVERAGE), 6)
+        for index, code in enumerate(labels.codes)
+    }
+    decision = Decision(fingerprint, tuple(points), COVERAGE, quantiles)
+    sets = decision.build_sets(probabilities, labels)
+    described = []
+    for point in points:
+        reached = rates(positive, summed, point.threshold, np.ones(len(truth)))
+        figures = {name: round(float(value), 4) for name, value in reached.items()}
+        described.append({"name": point.name, "threshold": point.threshold} | figures)
+    facts = {
+        "fingerprint": fingerprint,
+        "fitted_on": "valid",
+        "predictions_sha256": hash_file(path),
+        "pictures": len(table),
+        "lesions": int(table["lesion"].nunique()),
+        "operating_points": described,
+        "conformal": {
+            "coverage": COVERAGE,
+            "quantiles": quantiles,
+            "reached": round(float(sets[np.arange(len(truth)), truth].mean()), 4),
+            "mean_size": round(float(sets.sum(axis=1).mean()), 4),
+        },
+    }
+    write_json(folder / DECISION_FILE, facts)
+    return decision
+
+
+def read_decision(folder: Path, *, fingerprint: str, labels: LabelSet = HAM10000) -> Decision:
+    """Read ``decision.json``.
+
+    Raises
+    ------
+    DataError
+        If it is missing or damaged, belongs to another model, or was fitted on other predictions.
+    """
+    path = folder / DECISION_FILE
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        points = tuple(
+            OperatingPoint(str(point["name"]), float(point["threshold"])) for point in facts["operating_points"]
+        )
+        quantiles = {code: float(facts["conformal"]["quantiles"][code]) for code in labels.codes}
+        decision = Decision(str(facts["fingerprint"]), points, float(facts["conformal"]["coverage"]), quantiles)
+        hashed = facts["predictions_sha256"]
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist.") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} is damaged: {error}.") from error
+    if decision.fingerprint != fingerprint:
+        raise DataError(f"{path} belongs to the model {decision.fingerprint}.")
+    predictions = folder / predictions_file("valid")
+    if not predictions.is_file() or hash_file(predictions) != hashed:
+        raise DataError(f"{path} was not fitted on the {predictions.name} beside it.")
+    return decision
+
+
+def conformal_quantile(scores: np.ndarray, coverage: float) -> float:
+    """Return the ceil((n + 1) coverage)-th smallest score; 1, which lets every class in, where there are too few.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n,)
+        1 less the probability of the truth.
+    coverage : float
+    """
+    rank = math.ceil((len(scores) + 1) * coverage)
+    return 1.0 if rank > len(scores) else float(np.sort(scores)[rank - 1])
+
+
+def rates(positive: np.ndarray, score: np.ndarray, threshold: float, weights: np.ndarray) -> dict[str, Any]:
+    """Return sensitivity and specificity of ``score >= threshold``; `weights` as in :mod:`metrics`, shape (..., n)."""
+    called = score >= threshold
+    return {
+        "sensitivity": metrics.divide(weights @ (positive & called), weights @ positive),
+        "specificity": metrics.divide(weights @ (~positive & ~called), weights @ ~positive),
+    }
+
+
+def _threshold_for_sensitivity(positives: np.ndarray, sensitivity: float) -> float:
+    """Return the greatest threshold, on six decimals, that finds at least this share of the positives."""
+    rank = math.ceil(sensitivity * len(positives) - 1e-9)
+    return math.floor(float(np.sort(positives)[::-1][rank - 1]) * 1e6) / 1e6
+
+
+def _threshold_for(negatives: np.ndarray, specificity: float) -> float:
+    """Return the least threshold, on six decimals, that leaves at least this share of the negatives below it."""
+    rank = math.ceil(specificity * len(negatives) - 1e-9)
+    return math.floor(float(np.sort(negatives)[rank - 1]) * 1e6 + 1) / 1e6

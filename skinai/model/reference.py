@@ -1,0 +1,122 @@
+"""The reference index: where the training pictures lie in the network's own space. Imports no TensorFlow.
+
+An embedding is scaled to length 1 and projected onto the directions in which the training pictures differ most, so
+that thousands of pictures take less than a megabyte. The index names pictures and holds none.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from skinai.artefacts import write_atomic
+from skinai.errors import ModelError
+
+REFERENCE_FILE = "reference.npz"
+DIMENSIONS = 64
+
+
+@dataclass(frozen=True)
+class ReferenceIndex:
+    """Projected embeddings of the training pictures.
+
+    Attributes
+    ----------
+    image_ids, lesion_ids, codes : ndarray of shape (n,), str
+        Picture, lesion and diagnosis of each row.
+    vectors : ndarray of shape (n, dimensions), float32
+        Of length 1 each.
+    mean : ndarray of shape (channels,), float32
+    directions : ndarray of shape (dimensions, channels), float32
+    """
+
+    image_ids: np.ndarray
+    lesion_ids: np.ndarray
+    codes: np.ndarray
+    vectors: np.ndarray
+    mean: np.ndarray
+    directions: np.ndarray
+
+    def project(self, embeddings: np.ndarray) -> np.ndarray:
+        """Return embeddings of shape (n, channels) as vectors of length 1, shape (n, dimensions)."""
+        return _to_length_1((_to_length_1(embeddings) - self.mean) @ self.directions.T)
+
+    def find_nearest(self, embedding: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows nearest to one embedding, at most one a lesion, and their cosine similarities.
+
+        Parameters
+        ----------
+        embedding : ndarray of shape (channels,)
+        count : int
+
+        Returns
+        -------
+        rows : ndarray of shape (at most count,), int
+        similarities : ndarray of the same shape
+            From -1 to 1, the greatest first.
+        """
+        similarities = self.vectors @ self.project(embedding[None])[0]
+        order = np.argsort(-similarities, kind="stable")
+        _, first = np.unique(self.lesion_ids[order], return_index=True)
+        rows = order[np.sort(first)[:count]]
+        return rows, similarities[rows]
+
+
+def build_reference(
+    embeddings: np.ndarray, image_ids: np.ndarray, lesion_ids: np.ndarray, codes: np.ndarray
+) -> ReferenceIndex:
+    """Fit the projection on the embeddings, shape (n, channels), and project them."""
+    from sklearn.decomposition import PCA  # scikit-learn takes a second to import, and serving does without it
+
+    unit = _to_length_1(embeddings)
+    dimensions = min(DIMENSIONS, len(unit) - 1, unit.shape[1])
+    fitted = PCA(dimensions, svd_solver="randomized", random_state=0).fit(unit)
+    half = [values.astype(np.float16).astype(np.float32) for values in (fitted.mean_, fitted.components_)]
+    index = ReferenceIndex(image_ids, lesion_ids, codes, np.empty((0, dimensions), np.float32), half[0], half[1])
+    return ReferenceIndex(image_ids, lesion_ids, codes, index.project(embeddings), half[0], half[1])
+
+
+def write_reference(index: ReferenceIndex, path: Path) -> None:
+    """Write an index; vectors are kept in 16 bits."""
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        image_ids=index.image_ids.astype(str),
+        lesion_ids=index.lesion_ids.astype(str),
+        codes=index.codes.astype(str),
+        vectors=index.vectors.astype(np.float16),
+        mean=index.mean.astype(np.float16),
+        directions=index.directions.astype(np.float16),
+    )
+    write_atomic(path, buffer.getvalue())
+
+
+def read_reference(path: Path) -> ReferenceIndex:
+    """Read an index.
+
+    Raises
+    ------
+    ModelError
+        If it is missing or damaged.
+    """
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            names = [file[name] for name in ("image_ids", "lesion_ids", "codes")]
+            vectors, mean, directions = (file[name].astype(np.float32) for name in ("vectors", "mean", "directions"))
+    except FileNotFoundError as error:
+        raise ModelError(f"{path.name} is missing in {path.parent}.") from error
+    except (zipfile.BadZipFile, ValueError, KeyError, OSError, EOFError) as error:
+        raise ModelError(f"{path} is damaged.") from error
+    rows = {len(values) for values in (*names, vectors)}
+    if len(rows) > 1 or directions.shape != (vectors.shape[1], len(mean)):
+        raise ModelError(f"{path} is damaged.")
+    return ReferenceIndex(names[0], names[1], names[2], vectors, mean, directions)
+
+
+def _to_length_1(values: np.ndarray) -> np.ndarray:
+    values = np.asarray(values, dtype=np.float32)
+    return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)

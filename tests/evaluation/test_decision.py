@@ -1,0 +1,100 @@
+"""Rules are fitted on valid, say what they reach, and belong to one model."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from skinai.data.predictions import probability_matrix, read_predictions
+from skinai.errors import DataError
+from skinai.evaluation.decision import conformal_quantile, fit_decision, rates, read_decision
+from skinai.evaluation.report import evaluate_predictions
+from skinai.labels import HAM10000
+from skinai.model.bundle import load_bundle
+
+
+@pytest.fixture
+def folder(small_model, tmp_path):
+    return shutil.copytree(small_model, tmp_path / "model")
+
+
+def test_the_quantile_covers_what_it_promises():
+    rng = np.random.default_rng(5)
+    covered = []
+    for _ in range(400):
+        scores = rng.beta(1, 4, size=61)
+        covered.append(scores[0] <= conformal_quantile(scores[1:], 0.9))
+    assert np.mean(covered) == pytest.approx(0.9, abs=0.04)
+    assert conformal_quantile(np.array([0.2, 0.1, 0.3]), 0.5) == 0.2
+    assert conformal_quantile(np.arange(8) / 10, 0.9) == 1.0
+    assert conformal_quantile(np.array([]), 0.9) == 1.0
+
+
+def test_operating_points_reach_on_valid_what_they_are_named_after(folder):
+    bundle = load_bundle(folder)
+    decision = fit_decision(folder, fingerprint=bundle.fingerprint)
+    assert decision == read_decision(folder, fingerprint=bundle.fingerprint)
+    table = read_predictions(folder / "predictions_valid.csv")
+    malignant = [HAM10000.index(code) for code in HAM10000.malignant_codes]
+    positive = table["truth"].isin(HAM10000.malignant_codes).to_numpy()
+    summed = probability_matrix(table)[:, malignant].sum(axis=1)
+    stored = {point["name"]: point for point in json.loads((folder / "decision.json").read_text())["operating_points"]}
+    for point in decision.operating_points:
+        found = summed >= point.threshold
+        kind, _, wanted = point.name.partition("_")
+        reached = found[positive].mean() if kind == "sensitivity" else (~found[~positive]).mean()
+        assert reached >= float(wanted)
+        assert stored[point.name][kind] == pytest.approx(reached, abs=1e-4)
+
+
+def test_prediction_sets_hold_the_top_class_and_every_class_within_its_quantile(folder):
+    decision = fit_decision(folder, fingerprint="x")
+    probabilities = probability_matrix(read_predictions(folder / "predictions_test.csv"))
+    sets = decision.build_sets(probabilities, HAM10000)
+    assert sets[np.arange(len(sets)), probabilities.argmax(axis=1)].all()
+    limits = 1 - np.array([decision.quantiles[code] for code in HAM10000.codes])
+    assert sets[probabilities > limits + 1e-6].all()
+
+
+def test_the_report_says_what_the_rules_reach(folder):
+    bundle = load_bundle(folder)
+    decision = fit_decision(folder, fingerprint=bundle.fingerprint)
+    report = evaluate_predictions(
+        folder / "predictions_valid.csv", model_name="m", fingerprint="f", subset="valid", decision=decision
+    )
+    stored = json.loads((folder / "decision.json").read_text())
+    assert report.decision["coverage"].value == pytest.approx(stored["conformal"]["reached"], abs=1e-4)
+    assert report.decision["set_size"].value == pytest.approx(stored["conformal"]["mean_size"], abs=1e-4)
+    for point in stored["operating_points"]:
+        assert report.decision[f"{point['name']}:specificity"].value == pytest.approx(point["specificity"], abs=1e-4)
+        assert report.decision[f"{point['name']}:sensitivity"].n == (
+            read_predictions(folder / "predictions_valid.csv")["truth"].isin(HAM10000.malignant_codes).sum()
+        )
+
+
+def test_rates_of_a_threshold():
+    positive, score = np.array([True, True, False, False]), np.array([0.9, 0.2, 0.5, 0.1])
+    got = rates(positive, score, 0.5, np.array([[1, 1, 1, 1], [2, 0, 1, 1], [0, 0, 1, 1]]))
+    np.testing.assert_allclose(got["sensitivity"], [0.5, 1.0, np.nan])
+    np.testing.assert_allclose(got["specificity"], [0.5, 0.5, 0.5])
+
+
+@pytest.mark.parametrize("damage", ["{", "{}", '{"fingerprint": "x", "operating_points": 3}'])
+def test_a_damaged_file_is_a_sentence(folder, damage):
+    (folder / "decision.json").write_text(damage)
+    with pytest.raises(DataError, match="is damaged"):
+        read_decision(folder, fingerprint="x")
+
+
+def test_rules_of_another_model_or_other_predictions_are_refused(folder):
+    fit_decision(folder, fingerprint="x")
+    with pytest.raises(DataError, match="belongs to the model x"):
+        read_decision(folder, fingerprint="y")
+    with (folder / "predictions_valid.csv").open("a") as file:
+        file.write("\n")
+    with pytest.raises(DataError, match="was not fitted on"):
+        read_decision(folder, fingerprint="x")
+    (folder / "decision.json").unlink()
+    with pytest.raises(DataError, match="does not exist"):
+        read_decision(folder, fingerprint="x")
