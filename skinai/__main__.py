@@ -111,7 +111,8 @@ def run_ensemble(options: argparse.Namespace) -> int:
     from skinai.training.ensemble import build_ensemble
 
     out = Path(options.out).resolve()
-    bundle = build_ensemble([Path(member) for member in options.members], data, out, mirror=options.mirror)
+    members = [Path(member) for member in options.members]
+    bundle = build_ensemble(members, data, out, views=options.views.split(","))
     print(f"Joined {len(options.members)} networks as {bundle.name}, fingerprint {bundle.fingerprint}.")
     return _evaluate(out, "valid", None, purpose="", as_json=False)
 
@@ -393,7 +394,9 @@ def _build_parser() -> argparse.ArgumentParser:
     command.add_argument("--data", metavar="DIR", help=data_help)
     _add_own_data(command)
     command.add_argument("--out", required=True, metavar="FOLDER", help="the model folder to write")
-    command.add_argument("--mirror", action="store_true", help="average over the mirrored picture too")
+    command.add_argument(
+        "--views", default="plain", metavar="VIEW,VIEW", help="what every member looks at: plain, mirrored, turned, ..."
+    )
     command.set_defaults(run=run_ensemble)
 
     command = commands.add_parser("runs", help="list runs, or compare two of them on valid")

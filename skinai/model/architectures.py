@@ -53,6 +53,8 @@ class Architecture:
     build : callable
         ``build(pictures, class_count, options)`` gives the logits.
     has_imagenet_weights : bool
+    is_pooled : bool
+        Whether the last feature map is averaged, so that pictures may have any size.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Architecture:
     crop_px: tuple[int, int]
     build: Callable[[keras.KerasTensor, int, BuildOptions], keras.KerasTensor]
     has_imagenet_weights: bool
+    is_pooled: bool
 
 
 # ---- networks --------------------------------------------------------------------------------------------------
@@ -91,9 +94,16 @@ def build_efficientnet_lite0(
 ARCHITECTURES = {
     architecture.name: architecture
     for architecture in (
-        Architecture("seed-cnn", FrameRule(128, 96), (96, 128), build_seed_cnn, has_imagenet_weights=False),
         Architecture(
-            "efficientnet-lite0", FrameRule(256, 192), (160, 160), build_efficientnet_lite0, has_imagenet_weights=True
+            "seed-cnn", FrameRule(128, 96), (96, 128), build_seed_cnn, has_imagenet_weights=False, is_pooled=False
+        ),
+        Architecture(
+            "efficientnet-lite0",
+            FrameRule(256, 192),
+            (160, 160),
+            build_efficientnet_lite0,
+            has_imagenet_weights=True,
+            is_pooled=True,
         ),
     )
 }

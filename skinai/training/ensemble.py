@@ -13,10 +13,11 @@ import pandas as pd
 from keras import layers
 
 from skinai.artefacts import remove_stale_temporaries
+from skinai.data.images import FrameRule
 from skinai.data.metadata import DataFolder
 from skinai.data.split import SPLIT_FILE, check_split, read_near_duplicates, read_split
 from skinai.errors import UsageError
-from skinai.model.architectures import LOGITS
+from skinai.model.architectures import LOGITS, build_network, find_architecture
 from skinai.model.bundle import EMBEDDING, FEATURE_MAP, KERAS_FILE, PROBABILITIES, Bundle, load_bundle
 from skinai.model.export import load_keras_model
 from skinai.training.calibration import Calibration, fit_calibration
@@ -26,7 +27,12 @@ from skinai.training.run import as_subset, check_out, describe_licence, load_run
 
 
 def build_ensemble(
-    members: Sequence[Path], data: DataFolder, out: Path, *, mirror: bool = False, say: Callable[[str], object] = print
+    members: Sequence[Path],
+    data: DataFolder,
+    out: Path,
+    *,
+    views: Sequence[str] = ("plain",),
+    say: Callable[[str], object] = print,
 ) -> Bundle:
     """Write the model folder of an ensemble, all but the look at `test`.
 
@@ -38,19 +44,22 @@ def build_ensemble(
         The data they were trained on; `valid` is read from it.
     out : Path
         The model folder; must not hold a finished model.
-    mirror : bool
-        Let every member answer for the mirrored picture too.
+    views : sequence of str
+        Names in `VIEWS`: every member answers for each view. The first is the one whose feature map and embedding are
+        kept.
     say : callable
         Receives one sentence at a time.
 
     Raises
     ------
     UsageError
-        If there are fewer than two members, they do not fit together, or `out` holds a model.
+        If members and views leave one answer only, a view is unknown, members do not fit together, or `out` holds a
+        model.
     """
     check_out(out, resume=False)
     bundles = [load_bundle(Path(member)) for member in members]
-    _check_members(bundles)
+    check_views(views)
+    _check_members(bundles, answers=len(bundles) * len(views))
     first = bundles[0]
     split = check_split(read_split(first.folder / SPLIT_FILE), data.table, read_near_duplicates(data.path))
     out.mkdir(parents=True, exist_ok=True)
@@ -59,11 +68,10 @@ def build_ensemble(
     for remark in run.remarks:
         say(remark.sentence)
     train, valid = (as_subset(run.frames[subset], data.labels.codes) for subset in ("train", "valid"))
-    networks = [_uncalibrated(bundle) for bundle in bundles]
-    logits = np.mean([run_network(network, valid.pixels) for network in networks], axis=0)
-    if mirror:
-        mirrored = valid.pixels[:, :, ::-1]
-        logits = (logits + np.mean([run_network(network, mirrored) for network in networks], axis=0)) / 2
+    any_size = any(view in _OF_ANOTHER_SIZE for view in views)
+    networks = [_uncalibrated(bundle, any_size=any_size) for bundle in bundles]
+    averaged = keras.Model(*join_networks(networks, first.frame, views))
+    logits = run_network(averaged, valid.pixels)
     prior = class_prior(train.truth, len(data.labels))
     adjustment = first.facts["training"]["configuration"]["logit_adjustment"]
     calibration, tried = fit_calibration(logits, valid.truth, prior, logit_adjustment=adjustment)
@@ -71,8 +79,8 @@ def build_ensemble(
         "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "data": first.facts["data"],
         "training": {
-            "ensemble": "mean of the members' logits"
-            + (", each for the picture and its mirror image" if mirror else ""),
+            "ensemble": "mean of the members' logits for each view",
+            "views": list(views),
             "fit_seconds": sum(bundle.facts["training"]["fit_seconds"] for bundle in bundles),
             "parameters": sum(bundle.facts["training"]["parameters"] for bundle in bundles),
         },
@@ -86,62 +94,121 @@ def build_ensemble(
     }
     logs = [pd.read_csv(bundle.folder / LOG_FILE).assign(member=bundle.name) for bundle in bundles]
     pd.concat(logs).to_csv(out / LOG_FILE, index=False, lineterminator="\n")
-    model = join_networks(networks, calibration, mirror=mirror)
+    model = finish_ensemble(networks, first.frame, views, calibration)
     return write_folder(model, first.frame, out, data, split, run, facts, keep_keras=False)
 
 
-def join_networks(networks: Sequence[keras.Model], calibration: Calibration, *, mirror: bool) -> keras.Model:
-    """Return one network whose logits are the mean of the others', calibrated, with a softmax behind.
+def check_views(views: Sequence[str]) -> None:
+    """Refuse a list of views that is empty, repeats one, names an unknown one, or starts with one that is turned.
+
+    Raises
+    ------
+    UsageError
+    """
+    unknown = [view for view in views if view not in VIEWS]
+    if unknown or not views or len(set(views)) < len(views):
+        raise UsageError(f"Views are some of {list(VIEWS)}, each once. Received: {list(views)}.")
+    if views[0] not in _UPRIGHT:
+        raise UsageError(f"The first view is one of {list(_UPRIGHT)}. Received: {views[0]!r}.")
+
+
+def join_networks(
+    networks: Sequence[keras.Model], frame: FrameRule, views: Sequence[str]
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Return the pictures and the mean logits of every network for every view.
 
     Parameters
     ----------
     networks : sequence of keras.Model
-        Each gives logits and has layers called ``feature_map`` and ``embedding``.
-    calibration : Calibration
-    mirror : bool
+        Each gives logits, for pictures of any size where a view has another size.
+    frame : FrameRule
+    views : sequence of str
+    """
+    pictures = keras.Input((frame.height_px, frame.width_px, 3), name="pictures")
+    shown = [View(view, name=f"view_{view}")(pictures) for view in views]
+    logits = [network(view) for network in networks for view in shown]
+    return pictures, layers.Average(name=LOGITS)(logits) if len(logits) > 1 else logits[0]
+
+
+def finish_ensemble(
+    networks: Sequence[keras.Model], frame: FrameRule, views: Sequence[str], calibration: Calibration
+) -> keras.Model:
+    """Return the network that is exported: calibrated probabilities, feature maps and embeddings.
 
     Returns
     -------
     keras.Model
-        ``feature_map`` and ``embedding`` are those of the members, one behind the other along the channels, for the
-        picture as it is.
+        ``feature_map`` and ``embedding`` are those of the members for the first view, one behind the other along the
+        channels.
     """
-    pictures = keras.Input(networks[0].input.shape[1:], name="pictures")
-    flipped = _Mirror(name="mirror")(pictures) if mirror else None
-    parts: list[Any] = []
-    feature_maps, embeddings = [], []
-    for number, network in enumerate(networks):
-        served = keras.Model(
+    inside = [
+        keras.Model(
             network.input,
             [network.output, network.get_layer(FEATURE_MAP).output, network.get_layer(EMBEDDING).output],
-            name=f"member{number}",
         )
-        logits, feature_map, embedding = served(pictures)
-        parts.append(logits)
-        feature_maps.append(feature_map)
-        embeddings.append(embedding)
-        if flipped is not None:
-            parts.append(served(flipped)[0])
-    mean = layers.Average(name=LOGITS)(parts)
-    scaled = layers.Rescaling(
-        1 / calibration.temperature,
-        offset=[value / calibration.temperature for value in calibration.offset],
-        name="calibration",
-    )(mean)
-    probabilities = layers.Softmax(name=PROBABILITIES, dtype="float32")(scaled)
-    outputs = [probabilities, layers.Concatenate(name=FEATURE_MAP)(feature_maps)]
-    outputs.append(layers.Concatenate(name=EMBEDDING)(embeddings))
+        for network in networks
+    ]
+    pictures = keras.Input((frame.height_px, frame.width_px, 3), name="pictures")
+    shown = [View(view, name=f"view_{view}")(pictures) for view in views]
+    answers = [[network(view) for view in shown] for network in inside]
+    logits = [logits for member in answers for logits, _, _ in member]
+    mean = layers.Average(name=LOGITS)(logits) if len(logits) > 1 else logits[0]
+    offset = [value / calibration.temperature for value in calibration.offset]
+    scaled = layers.Rescaling(1 / calibration.temperature, offset=offset, name="calibration")(mean)
+    outputs = [layers.Softmax(name=PROBABILITIES, dtype="float32")(scaled)]
+    for position, name in ((1, FEATURE_MAP), (2, EMBEDDING)):
+        parts = [member[0][position] for member in answers]
+        joined = layers.Concatenate(name=name)(parts) if len(parts) > 1 else layers.Identity(name=name)(parts[0])
+        outputs.append(joined)
     return keras.Model(pictures, outputs, name="ensemble")
 
 
-class _Mirror(layers.Layer):
-    """Reverse each picture from left to right."""
+class View(layers.Layer):
+    """The same picture, looked at differently.
+
+    Parameters
+    ----------
+    view : str
+        One of `VIEWS`.
+    """
+
+    def __init__(self, view: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.view = view
 
     def call(self, pictures: Any) -> Any:
-        return keras.ops.flip(pictures, axis=2)
+        return VIEWS[self.view](pictures)
 
 
-def _uncalibrated(bundle: Bundle) -> keras.Model:
+def _show_close(pictures: Any) -> Any:
+    """Enlarge the middle eight tenths of each side."""
+    height, width = pictures.shape[1:3]
+    top, left = height // 10, width // 10
+    middle = pictures[:, top : height - top, left : width - left]
+    return keras.ops.image.resize(middle, (height, width), interpolation="bilinear")
+
+
+def _show_small(pictures: Any) -> Any:
+    """Reduce each picture to the scale of the widest training crop."""
+    size = tuple(round(side * 0.8125) for side in pictures.shape[1:3])
+    return keras.ops.image.resize(pictures, size, interpolation="bilinear")
+
+
+VIEWS: dict[str, Callable[[Any], Any]] = {
+    "plain": lambda pictures: pictures,
+    "mirrored": lambda pictures: keras.ops.flip(pictures, axis=2),
+    "upside_down": lambda pictures: keras.ops.flip(pictures, axis=1),
+    "turned": lambda pictures: keras.ops.transpose(pictures, (0, 2, 1, 3)),
+    "close": _show_close,
+    "small": _show_small,
+    "small_mirrored": lambda pictures: keras.ops.flip(_show_small(pictures), axis=2),
+    "small_turned": lambda pictures: keras.ops.transpose(_show_small(pictures), (0, 2, 1, 3)),
+}
+_UPRIGHT = ("plain", "close", "small")
+_OF_ANOTHER_SIZE = ("turned", "small", "small_mirrored", "small_turned")
+
+
+def _uncalibrated(bundle: Bundle, *, any_size: bool) -> keras.Model:
     """Return a member's network with the calibration taken out of its last layer, giving logits."""
     model = load_keras_model(bundle.folder / KERAS_FILE)
     calibration = bundle.facts["calibration"]
@@ -149,12 +216,20 @@ def _uncalibrated(bundle: Bundle) -> keras.Model:
     kernel, bias = last.get_weights()
     temperature = calibration["temperature"]
     last.set_weights([kernel * temperature, bias * temperature - np.array(calibration["offset"])])
-    return keras.Model(model.input, last.output)
+    network = keras.Model(model.input, last.output)
+    if not any_size:
+        return network
+    architecture = find_architecture(bundle.facts["training"]["configuration"]["architecture"])
+    if not architecture.is_pooled:
+        raise UsageError(f"{architecture.name} takes pictures of one size only, so no view of another size.")
+    free = build_network(architecture, len(bundle.labels), fixed_size=False)
+    free.set_weights(network.get_weights())
+    return free
 
 
-def _check_members(bundles: Sequence[Bundle]) -> None:
-    if len(bundles) < 2:
-        raise UsageError(f"An ensemble has two members or more. Received: {len(bundles)}.")
+def _check_members(bundles: Sequence[Bundle], *, answers: int) -> None:
+    if answers < 2:
+        raise UsageError("An ensemble has two members or two views, or more. Received: one of each.")
     if len({bundle.fingerprint for bundle in bundles}) < len(bundles):
         raise UsageError("A member is named twice.")
     first = bundles[0]

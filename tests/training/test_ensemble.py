@@ -16,7 +16,7 @@ from skinai.errors import UsageError
 from skinai.model.bundle import load_bundle
 from skinai.serving.predictor import Predictor
 from skinai.training.config import default_config
-from skinai.training.ensemble import build_ensemble
+from skinai.training.ensemble import VIEWS, View, build_ensemble
 from skinai.training.run import train_model
 
 
@@ -32,10 +32,13 @@ def members(small_data, tmp_path_factory):
     return folders
 
 
-@pytest.mark.parametrize("mirror", [False, True], ids=["plain", "mirrored"])
-def test_the_ensemble_is_the_calibrated_mean_of_its_members(members, small_data, tmp_path, mirror):
+TURNS = {"plain": np.asarray, "mirrored": lambda frame: frame[:, ::-1], "upside_down": lambda frame: frame[::-1]}
+
+
+@pytest.mark.parametrize("views", [["plain"], list(TURNS)], ids=["plain", "three-views"])
+def test_the_ensemble_is_the_calibrated_mean_of_its_members(members, small_data, tmp_path, views):
     out = tmp_path / "both"
-    bundle = build_ensemble(members, read_data_folder(small_data), out, mirror=mirror)
+    bundle = build_ensemble(members, read_data_folder(small_data), out, views=views)
     assert not (out / "model.keras").exists()
     assert [member["name"] for member in bundle.facts["members"]] == ["seed0", "seed1"]
     stored = read_predictions(out / "predictions_valid.csv")
@@ -44,11 +47,11 @@ def test_the_ensemble_is_the_calibrated_mean_of_its_members(members, small_data,
     for folder in members:
         predictor = Predictor.load(folder)
         calibration = predictor.bundle.facts["calibration"]
-        for turned in (False, True) if mirror else (False,):
+        for view in views:
             answers = []
             for image in stored["image"]:
                 frame = frame_picture(read_picture(paths[image]), bundle.frame)
-                frame = np.ascontiguousarray(frame[:, ::-1]) if turned else frame
+                frame = np.ascontiguousarray(TURNS[view](frame))
                 answers.append(predictor.session.run(frame)["probabilities"])
             # A softmax forgets a constant, which the softmax below forgets again.
             parts.append(np.log(answers) * calibration["temperature"] - calibration["offset"])
@@ -66,7 +69,7 @@ def test_the_ensemble_is_the_calibrated_mean_of_its_members(members, small_data,
 
 def test_networks_that_do_not_fit_together_are_refused(members, small_data, tmp_path):
     data = read_data_folder(small_data)
-    with pytest.raises(UsageError, match="two members or more"):
+    with pytest.raises(UsageError, match="two members or two views"):
         build_ensemble(members[:1], data, tmp_path / "one")
     with pytest.raises(UsageError, match="named twice"):
         build_ensemble([members[0], members[0]], data, tmp_path / "same")
@@ -91,3 +94,23 @@ def test_the_command_joins_and_scores_on_valid(members, small_data, tmp_path, ca
     assert not (out / "predictions_test.csv").exists()
     assert main(["evaluate", str(out), "--data", str(small_data), "--purpose", "an ensemble"]) == 0
     assert "| an ensemble |" in (tmp_path / "TEST_LOG.md").read_text()
+
+
+@pytest.mark.parametrize("views", [[], ["plain", "plain"], ["sideways"], ["mirrored", "plain"]])
+def test_views_that_cannot_be(members, small_data, tmp_path, views):
+    with pytest.raises(UsageError, match="Received"):
+        build_ensemble(members, read_data_folder(small_data), tmp_path / "out", views=views)
+
+
+def test_a_network_of_one_size_takes_no_view_of_another(members, small_data, tmp_path):
+    with pytest.raises(UsageError, match="seed-cnn takes pictures of one size only"):
+        build_ensemble(members, read_data_folder(small_data), tmp_path / "out", views=["plain", "turned"])
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_views_show_the_same_picture(view):
+    ramp = np.linspace(0, 250, 40 * 60, dtype=np.float32).reshape(1, 40, 60, 1).repeat(3, axis=3)
+    seen = np.array(View(view)(ramp))
+    small = {"small": (32, 49), "small_mirrored": (32, 49), "small_turned": (49, 32), "turned": (60, 40)}
+    assert seen.shape == (1, *small.get(view, (40, 60)), 3)
+    assert seen.mean() == pytest.approx(ramp.mean(), rel=0.02)
