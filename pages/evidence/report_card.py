@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from skinai.errors import SkinaiError
+from skinai.evaluation.decision import COVERAGE
 from skinai.evaluation.report import EvaluationReport
 from skinai.labels import HAM10000
 from skinai.model.bundle import Bundle
@@ -27,6 +28,9 @@ def main() -> None:
     show_overall(report)
     show_confusion(report)
     show_classes(report)
+    show_scores(report)
+    if report.decision:
+        show_rules(report)
     show_models(bundle, report)
     if report.labels is HAM10000:
         show_claim(report)
@@ -101,6 +105,42 @@ def show_classes(report: EvaluationReport) -> None:
             }
         )
     components.show_table(pd.DataFrame(rows), alt="Recall, F1 and precision of each diagnosis")
+
+
+def show_scores(report: EvaluationReport) -> None:
+    """Show how well the probabilities rank and how well they are calibrated."""
+    st.header(wording.SCORES_TITLE)
+    figures = {wording.SCORES[name]: estimate for name, estimate in report.scores.items()}
+    if "mel" in report.classes:
+        figures = {wording.MELANOMA_AUC: report.classes["mel"]["auc"]} | figures
+    rows = [
+        {"Figure": name, "Value": str(estimate), "n": estimate.n, "What it means": meaning}
+        for (name, meaning), estimate in figures.items()
+    ]
+    components.show_table(pd.DataFrame(rows), alt="How well the probabilities rank and are calibrated")
+
+
+def show_rules(report: EvaluationReport) -> None:
+    """Show what thresholds and prediction sets that were fitted on valid reach here."""
+    st.header(wording.RULES_TITLE)
+    names = [name.removesuffix(":sensitivity") for name in report.decision if name.endswith(":sensitivity")]
+    rows = []
+    for name in names:
+        kind, _, share = name.partition("_")
+        found, spared = (report.decision[f"{name}:{rate}"] for rate in ("sensitivity", "specificity"))
+        rows.append(
+            {
+                "Fixed on valid for": f"{kind} {share}",
+                f"Sensitivity (n {found.n})": str(found),
+                f"Specificity (n {spared.n:,})": str(spared),
+            }
+        )
+    if rows:
+        st.markdown(wording.RULES_REMARK)
+        components.show_table(pd.DataFrame(rows), alt="Thresholds fixed on valid")
+    by_class = ", ".join(f"{label.name.lower()} {report.decision[f'coverage:{label.code}']}" for label in report.labels)
+    reached, size = report.decision["coverage"], report.decision["set_size"]
+    st.markdown(wording.SETS_REMARK.format(coverage=COVERAGE, reached=reached, size=size, by_class=by_class))
 
 
 def show_models(bundle: Bundle, report: EvaluationReport) -> None:

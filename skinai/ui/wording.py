@@ -118,9 +118,37 @@ FIGURE_NAMES = {
 }
 GROUP_ERRORS = (
     "Of {malignant:,} pictures of malignant or pre-malignant lesions, {missed:,} got a benign diagnosis as the most "
-    "probable one; of {benign:,} pictures of benign lesions, {alarmed:,} got a malignant or pre-malignant one. The "
-    "summed malignant probability itself has no figure yet: how well it ranks and how well it is calibrated on these "
-    "pictures has not been measured."
+    "probable one; of {benign:,} pictures of benign lesions, {alarmed:,} got a malignant or pre-malignant one."
+)
+SCORES_TITLE = "The probabilities themselves"
+SCORES = {
+    "malignant_auc": (
+        "Malignant AUC",
+        "How often a malignant or pre-malignant lesion gets a greater summed malignant probability than a benign one.",
+    ),
+    "malignant_sensitivity_at_specificity_80": (
+        "Sensitivity at specificity .80",
+        "The share of malignant pictures above the threshold that 80 % of the benign ones stay below; the threshold is "
+        "chosen on these very pictures, so it flatters.",
+    ),
+    "expected_calibration_error": (
+        "Calibration error (ECE)",
+        "By how much the top probability and the share of right answers differ on average, in 15 bins.",
+    ),
+    "log_loss": (
+        "Log loss",
+        "0 is perfect; always giving the classes' shares in the training pictures scores about 1.1.",
+    ),
+}
+MELANOMA_AUC = ("Melanoma AUC", "How often a melanoma gets a greater melanoma probability than another lesion.")
+RULES_TITLE = "Rules fixed on valid, tried here"
+RULES_REMARK = (
+    "A threshold on the summed malignant probability was fixed on the valid subset for the share named; these are the "
+    "shares that it reaches on pictures it was not fitted to."
+)
+SETS_REMARK = (
+    "Prediction sets, one quantile a class, are to hold the true diagnosis for {coverage:.0%} of the pictures. Here "
+    "they hold it for {reached}, with {size} diagnoses in a set on average; by diagnosis: {by_class}."
 )
 INTERVAL_REMARK = (
     "Intervals are 95 %, from a bootstrap that draws whole lesions. Read the interval before the figure: classes with "

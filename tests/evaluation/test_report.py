@@ -9,6 +9,7 @@ import pytest
 from conftest import SHIPPED_MODELS
 
 from skinai.errors import DataError
+from skinai.evaluation.decision import read_decision
 from skinai.evaluation.report import Estimate, evaluate_predictions, read_report, write_report
 from skinai.labels import HAM10000
 from skinai.model.bundle import load_bundle
@@ -98,7 +99,11 @@ def test_the_shipped_report_follows_from_the_shipped_predictions(shipped_model):
     bundle = load_bundle(shipped_model)
     stored = read_report(shipped_model)
     made = evaluate_predictions(
-        shipped_model / "predictions_test.csv", model_name=bundle.name, fingerprint=bundle.fingerprint, subset="test"
+        shipped_model / "predictions_test.csv",
+        model_name=bundle.name,
+        fingerprint=bundle.fingerprint,
+        subset="test",
+        decision=read_decision(shipped_model, fingerprint=bundle.fingerprint),
     )
     assert made.as_dict() == stored.as_dict()
     assert stored.fingerprint == bundle.fingerprint
