@@ -160,7 +160,7 @@ def run_runs(options: argparse.Namespace) -> int:
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     for row in rows:
         print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
-    print("\nFigures of the best epoch on valid, before calibration.")
+    print("\nFigures of the best epoch on valid, calibrated there.")
     return 0
 
 

@@ -21,7 +21,7 @@ from skinai.errors import UsageError
 from skinai.model.architectures import Architecture, BuildOptions, build_network, find_architecture
 from skinai.model.efficientnet_lite import find_depth, find_imagenet_weights, load_imagenet_weights
 from skinai.training.augmentation import RandomColour, RandomView
-from skinai.training.calibration import log_softmax, logit_offset, score_logits
+from skinai.training.calibration import fit_calibration, logit_offset
 from skinai.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from skinai.training.config import TrainingConfig
 from skinai.training.frames import FrameBatches
@@ -60,7 +60,7 @@ def fit_network(
     ----------
     config : TrainingConfig
     train, valid : Subset
-        The best epoch is the one with the least log loss on `valid`.
+        The best epoch is the one with the least log loss on `valid`, calibrated there.
     class_count : int
     checkpoint_path : Path
         Written after each epoch.
@@ -170,7 +170,7 @@ def kept_epoch(history: list[dict[str, Any]], config: TrainingConfig) -> int:
 
 
 def best_epoch(history: list[dict[str, Any]]) -> int:
-    """Return the number, from 1, of the epoch with the least log loss on `valid`."""
+    """Return the number, from 1, of the epoch with the least calibrated log loss on `valid`."""
     return min(history, key=lambda row: row["valid_log_loss"])["epoch"]
 
 
@@ -213,6 +213,7 @@ class _Trainer:
             load_imagenet_weights(self.network)
         for layer in self.network.layers:
             layer.trainable = find_depth(layer.name) >= config.frozen_blocks
+        self.prior = prior
         # Added to the logits by the loss; the softmax of the sum is the true posterior.
         self.offset = logit_offset(prior, exponent=1.0, logit_adjustment=config.logit_adjustment)
         views = {
@@ -260,7 +261,10 @@ class _Trainer:
             )
         finally:
             _assign(self.network.weights, live)
-        return score_logits(log_softmax(logits + self.offset), valid.truth)
+        # Epochs are compared as they would be served: what calibration mends does not count against them.
+        _, tried = fit_calibration(logits, valid.truth, self.prior, logit_adjustment=self.config.logit_adjustment)
+        best = min(tried, key=lambda row: row["log_loss"])
+        return {name: best[name] for name in ("log_loss", "accuracy", "balanced_accuracy")}
 
     def keep(self) -> None:
         self.best = self._averaged()

@@ -16,7 +16,7 @@ from skinai.data.split import SPLIT_FILE
 from skinai.data.summary import DATASET_FILE, DatasetSummary, read_summary
 from skinai.errors import DataError, SkinaiError
 from skinai.evaluation.report import REPORT_FILE, EvaluationReport, read_report
-from skinai.model.bundle import BUNDLE_FILE, Bundle, find_model_folder, load_bundle
+from skinai.model.bundle import BUNDLE_FILE, Bundle, find_model_folder, load_bundle, models_folder
 from skinai.serving.predictor import Predictor
 
 LOG = logging.getLogger("skinai.ui")
@@ -87,6 +87,19 @@ def list_reports(bundle: Bundle) -> list[EvaluationReport]:
         except SkinaiError:
             LOG.warning("The model in %s is left out of the comparison.", path)
     return [report for report in reports if report.pictures == reports[0].pictures]
+
+
+def load_claim_reports() -> dict[str, EvaluationReport]:
+    """Return the reports of the first network by kind of split, ``"lesion"`` and ``"picture"``, where they are kept."""
+    folders = {"lesion": "ham10000-seed-cnn", "picture": "ham10000-seed-cnn-by-picture"}
+    reports = {}
+    for kind, name in folders.items():
+        folder = models_folder() / name
+        try:
+            reports[kind] = _load_report(str(folder), _changed_at(folder / REPORT_FILE))
+        except DataError:
+            LOG.warning("The report in %s is left out of the comparison with the claim.", folder)
+    return reports
 
 
 def _changed_at(path: Path) -> int:

@@ -100,6 +100,8 @@ CLAIM = {
     "bkl": ("Seborrhoeic keratosis F1 (here: benign keratosis-like)", 0.628),
     "df": ("Dermatofibroma F1", 0.755),
 }
+CLAIM_OTHERS = ("Melanocytic naevus F1", ".8 to .9")
+CLAIM_SPLITS = {"lesion": "seed-cnn, lesion-grouped", "picture": "seed-cnn, split by picture (leaks)"}
 
 FIGURE_HELP = {
     "accuracy": "The share of pictures whose most probable class is the right one. Naevi dominate it: two in three "
