@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,10 +17,21 @@ import tensorflow as tf
 from skinai.data.metadata import read_data_folder
 from skinai.data.split import split_lesions
 from skinai.errors import UsageError
-from skinai.model.architectures import build_network, find_architecture
+from skinai.model.architectures import BuildOptions, build_network, find_architecture
+from skinai.model.efficientnet_lite import find_depth
+from skinai.training import fit as fit_module
 from skinai.training.calibration import fit_calibration
 from skinai.training.config import TrainingConfig, default_config
-from skinai.training.fit import Subset, best_epoch, class_prior, fit_network, run_network
+from skinai.training.fit import (
+    Subset,
+    best_epoch,
+    choose_precision,
+    class_prior,
+    configured_architecture,
+    fit_network,
+    kept_epoch,
+    run_network,
+)
 from skinai.training.run import as_subset, load_run_data, train_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,6 +81,70 @@ def test_a_resumed_run_ends_with_the_same_weights(subsets, tmp_path, changes):
         assert a["valid_log_loss"] == pytest.approx(b["valid_log_loss"], abs=1e-4)
     for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_every_device_of_the_bench_survives_an_interruption(small_data, tmp_path):
+    """Progressive crops, mixup, stochastic depth, slow and frozen early layers: stopped between two crop sizes."""
+    config = replace(
+        default_config("efficientnet-lite0"),
+        init="random",
+        epochs=2,
+        batch_size=16,
+        frame_width_px=64,
+        crop_px=(32, 48),
+        mixup=0.2,
+        drop_path=0.2,
+        layer_decay=0.9,
+        frozen_blocks=3,
+        average_decay=0.0,
+    )
+    data = read_data_folder(small_data)
+    frame = configured_architecture(config).frame
+    run = load_run_data(data, split_lesions(data.table), frame, subsets=("train", "valid"))
+    pictures = tuple(as_subset(run.frames[name], data.labels.codes) for name in ("train", "valid"))
+    assert pictures[0].pixels.shape[1:] == (48, 64, 3)
+    whole, history = fit(config, pictures, tmp_path / "whole.npz")
+    with pytest.raises(StoppedError):
+        fit(config, pictures, tmp_path / "cut.npz", on_epoch=stop_after(1))
+    resumed, resumed_history = fit(config, pictures, tmp_path / "cut.npz", resume=True)
+    assert [row["valid_log_loss"] for row in history] == pytest.approx(
+        [row["valid_log_loss"] for row in resumed_history], abs=1e-3
+    )
+    keras.utils.set_random_seed(config.seed)
+    untouched = build_network(configured_architecture(config), 7, options=BuildOptions(for_training=True))
+    for layer in (layer for layer in whole.layers if layer.weights):
+        before, after = untouched.get_layer(layer.name).get_weights(), layer.get_weights()
+        same = all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+        assert same == (find_depth(layer.name) < 3), layer.name
+        for a, b in zip(after, resumed.get_layer(layer.name).get_weights(), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-3)
+
+
+def test_the_last_epoch_is_kept_where_valid_must_choose_nothing(subsets, tmp_path):
+    config = replace(
+        default_config("seed-cnn"), epochs=4, learning_rate=0.02, patience=1, keep="last", precision="float32"
+    )
+    _, history = fit(config, subsets, tmp_path / "c.npz")
+    assert len(history) == 4
+    assert kept_epoch(history, config) == 4
+
+
+def test_precision_is_chosen_by_what_the_machine_computes_well(monkeypatch):
+    monkeypatch.setattr(fit_module.tf.config, "list_physical_devices", lambda kind: [])
+    for has, chosen in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr(fit_module, "has_bfloat16", lambda has=has: has)
+        assert choose_precision(default_config("seed-cnn")) == chosen
+        assert choose_precision(default_config("efficientnet-lite0")) == "float32"
+    monkeypatch.setattr(fit_module.tf.config, "list_physical_devices", lambda kind: ["a GPU"])
+    assert choose_precision(default_config("efficientnet-lite0")) == "float16"
+    assert choose_precision(replace(default_config("seed-cnn"), precision="float32")) == "float32"
+
+
+def test_half_precision_scales_its_loss_and_learns(subsets, tmp_path):
+    config = replace(default_config("seed-cnn"), epochs=2, precision="float16")
+    network, history = fit(config, subsets, tmp_path / "c.npz")
+    assert np.isfinite([row["loss"] for row in history]).all()
+    assert all(np.isfinite(weights).all() for weights in network.get_weights())
 
 
 def test_training_learns_to_tell_the_drawn_classes_apart(subsets, tmp_path):
@@ -127,7 +203,7 @@ def test_a_checkpoint_of_another_run_is_refused(subsets, tmp_path):
 def test_kill_9_during_training_resumes_through_the_command_line(small_data, tmp_path):
     out = tmp_path / "model"
     command = [sys.executable, "-m", "skinai", "train", "--data", str(small_data), "--architecture", "seed-cnn"]
-    command += ["--epochs", "4", "--no-test", "--out", str(out)]
+    command += ["--epochs", "4", "--set", "precision=float32", "--no-test", "--out", str(out)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     checkpoint = out / "checkpoint.npz"
     deadline = time.monotonic() + 120
@@ -145,6 +221,12 @@ def test_kill_9_during_training_resumes_through_the_command_line(small_data, tmp
     log = pd.read_csv(out / "training_log.csv")
     assert log["epoch"].tolist() == [1, 2, 3, 4]
     (events,) = (out / "tensorboard").glob("events.out.tfevents.*")
+    whole = tmp_path / "whole"
+    uninterrupted = [str(whole) if part == str(out) else part for part in command]
+    assert subprocess.run(uninterrupted, cwd=ROOT, capture_output=True, check=False).returncode == 0
+    expected = pd.read_csv(whole / "training_log.csv")
+    for name in ("valid_log_loss", "valid_accuracy", "valid_balanced_accuracy"):
+        assert log[name].tolist() == pytest.approx(expected[name].tolist(), abs=0.01)
     losses = [
         value.simple_value
         for event in tf.compat.v1.train.summary_iterator(str(events))
