@@ -33,16 +33,17 @@ def load_keras_model(path: Path) -> keras.Model:
         raise ModelError(f"{path} is not a readable Keras model.") from error
 
 
-def export_litert(model: keras.Model, path: Path) -> None:
+def export_litert(model: keras.Model, path: Path, *, half_weights: bool = False) -> None:
     """Write the LiteRT export: one uint8 picture in; probabilities, last feature map and embedding out.
-
-    The weights are stored in 16 bits, which halves the file; the arithmetic stays in 32 bits.
 
     Parameters
     ----------
     model : keras.Model
         Has layers called ``probabilities``, ``feature_map`` and ``embedding``.
     path : Path
+    half_weights : bool
+        Store the weights in 16 bits, which halves the file and moves probabilities by about .001; the arithmetic stays
+        in 32 bits.
     """
     outputs = {
         PROBABILITIES: model.get_layer(PROBABILITIES).output,
@@ -61,7 +62,8 @@ def export_litert(model: keras.Model, path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         archive.write_out(folder, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.target_spec.supported_types = [tf.float16]
+        if half_weights:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tf.float16]
         content = converter.convert()
     write_atomic(path, content)

@@ -95,7 +95,7 @@ def build_ensemble(
     logs = [pd.read_csv(bundle.folder / LOG_FILE).assign(member=bundle.name) for bundle in bundles]
     pd.concat(logs).to_csv(out / LOG_FILE, index=False, lineterminator="\n")
     model = finish_ensemble(networks, first.frame, views, calibration)
-    return write_folder(model, first.frame, out, data, split, run, facts, keep_keras=False)
+    return write_folder(model, first.frame, out, data, split, run, facts, ensemble=True)
 
 
 def check_views(views: Sequence[str]) -> None:

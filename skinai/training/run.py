@@ -251,11 +251,10 @@ def remove_weights(folder: Path) -> None:
         (folder / part).unlink(missing_ok=True)
 
 
-def _write_reference(out: Path, frames: Frames) -> None:
-    session = Session(out / EXPORT_FILE)
-    embeddings = np.stack([session.run(frame)[EMBEDDING] for frame in frames.pixels])
+def _write_reference(model: keras.Model, out: Path, frames: Frames) -> None:
+    embedding = run_network(keras.Model(model.input, model.get_layer(EMBEDDING).output), frames.pixels)
     names = (frames.table[column].to_numpy() for column in ("image_id", "lesion_id", "dx"))
-    write_reference(build_reference(embeddings, *names), out / REFERENCE_FILE)
+    write_reference(build_reference(embedding, *names), out / REFERENCE_FILE)
 
 
 def write_folder_predictions(folder: Path, frames: Frames, labels: LabelSet, subset: str) -> None:
@@ -342,15 +341,16 @@ def write_folder(
     run: RunData,
     facts: dict[str, Any],
     *,
-    keep_keras: bool = True,
+    ensemble: bool = False,
 ) -> Bundle:
     """Write every part, and ``bundle.json`` last: a folder without it is no model."""
-    if keep_keras:
+    # Several networks fit into a model folder only without a Keras file and with weights of 16 bits.
+    if not ensemble:
         save_keras_model(model, out / KERAS_FILE)
-    export_litert(model, out / EXPORT_FILE)
+    export_litert(model, out / EXPORT_FILE, half_weights=ensemble)
     write_atomic(out / SPLIT_FILE, split.to_csv(index=False, lineterminator="\n"))
     write_folder_predictions(out, run.frames["valid"], data.labels, "valid")
-    _write_reference(out, run.frames["train"])
+    _write_reference(model, out, run.frames["train"])
     remarks = tuple(remark.sentence for remark in run.remarks)
     write_json(out / DATASET_FILE, build_summary(data, split, unreadable=run.unreadable, remarks=remarks))
     probe = _write_probe(out)
