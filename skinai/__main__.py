@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from skinai import __version__
 from skinai.errors import SkinaiError, UsageError
-from skinai.model.bundle import find_model_folder, load_bundle, models_folder
+from skinai.labels import HAM10000
+from skinai.model.bundle import BUNDLE_FILE, find_model_folder, load_bundle, models_folder
 from skinai.ui.wording import NOT_A_DEVICE, NOTICE
 
 if TYPE_CHECKING:  # importing it costs pandas, which `predict` does without
@@ -97,11 +98,12 @@ def run_train(options: argparse.Namespace) -> int:
         print("The test subset was not looked at; `evaluate --data` does it once.")
         return 0
     purpose = options.purpose + (" (split by picture)" if options.by_picture else "")
-    code = _evaluate(out, "test", lambda: data, purpose=purpose, as_json=False, by_picture=options.by_picture)
-    if options.by_picture:
-        remove_weights(out)
-        print("The split leaks on purpose, so the weights were removed; predictions and report stay.")
-    return code
+    try:
+        return _evaluate(out, "test", lambda: data, purpose=purpose, as_json=False, by_picture=options.by_picture)
+    finally:
+        if options.by_picture:
+            remove_weights(out)
+            print("The split leaks on purpose, so the weights were removed; predictions and report stay.")
 
 
 def run_ensemble(options: argparse.Namespace) -> int:
@@ -135,7 +137,8 @@ def run_runs(options: argparse.Namespace) -> int:
         print(
             f"\n{'on valid':<22}{first.folder.name:<20}{second.folder.name:<20}difference (95 %, bootstrap by lesion)"
         )
-        for name, (a, b, difference) in compare_predictions(first.folder, second.folder).items():
+        labels = load_bundle(first.folder).labels if (first.folder / BUNDLE_FILE).exists() else HAM10000
+        for name, (a, b, difference) in compare_predictions(first.folder, second.folder, labels=labels).items():
             print(f"{name.replace('_', ' '):<22}{a:<20.3f}{b:<20.3f}{difference}")
         return 0
     folders = [Path(folder) for folder in options.folders]
@@ -186,6 +189,8 @@ def run_predict(options: argparse.Namespace) -> int:
         raise UsageError("--json and --format isic do not go together.")
     files = find_picture_files(options.paths)
     predictor = Predictor.load(find_model_folder(options.model))
+    if options.format == "isic" and predictor.bundle.labels is not HAM10000:
+        raise UsageError(f"ISIC's table has HAM10000's classes; this model has {list(predictor.bundle.labels.codes)}.")
     unreadable = 0
     answers = []
     for answer in predict_files(predictor, files):
@@ -222,7 +227,7 @@ def _read_data(options: argparse.Namespace) -> DataFolder:
     from skinai.data.metadata import find_data_folder
     from skinai.data.own import read_pictures
 
-    malignant = [code for code in (options.malignant or "").split(",") if code]
+    malignant = [code.strip() for code in (options.malignant or "").split(",") if code.strip()]
     return read_pictures(find_data_folder(options.data), table_file=options.table, malignant=malignant)
 
 
@@ -319,7 +324,6 @@ def _write_isic(answers: Sequence[FileAnswer], out: Path) -> None:
     import io
 
     from skinai.artefacts import write_atomic
-    from skinai.labels import HAM10000
 
     names = [answer.file.stem for answer in answers if answer.prediction is not None]
     if len(set(names)) < len(names):
@@ -346,7 +350,15 @@ def _add_own_data(command: argparse.ArgumentParser) -> None:
 
 def _fold(text: str) -> tuple[int, int]:
     fold, _, folds = text.partition("/")
+    if not (fold.isdecimal() and folds.isdecimal()):
+        raise argparse.ArgumentTypeError("a fold is written K/N, such as 2/5")
     return int(fold), int(folds)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError("a seed is a whole number, 0 or more")
+    return int(text)
 
 
 def _build_parser() -> argparse.ArgumentParser:
@@ -359,7 +371,7 @@ def _build_parser() -> argparse.ArgumentParser:
     command = commands.add_parser("split", help="divide the lesions into train, valid and test")
     command.add_argument("--data", metavar="DIR", help=data_help)
     command.add_argument("--out", metavar="FILE", type=Path, default=Path("split.csv"), help="default: split.csv")
-    command.add_argument("--seed", type=int, help="default: the seed of the shipped split")
+    command.add_argument("--seed", type=_seed, help="default: the seed of the shipped split")
     command.add_argument(
         "--fold", type=_fold, metavar="K/N", help="make the K-th of N parts of train and valid the valid"
     )
@@ -375,7 +387,7 @@ def _build_parser() -> argparse.ArgumentParser:
     command.add_argument("--epochs", type=int)
     command.add_argument("--batch-size", type=int)
     command.add_argument("--learning-rate", type=float)
-    command.add_argument("--seed", type=int)
+    command.add_argument("--seed", type=_seed)
     command.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="any other entry of the configuration"
     )

@@ -16,7 +16,8 @@ from skinai.labels import HAM10000
 from skinai.model.bundle import DEFAULT_MODEL, models_folder
 
 ROOT = Path(__file__).resolve().parents[1]
-SHIPPED_MODELS = (DEFAULT_MODEL, "ham10000-seed-cnn")
+SINGLE_NETWORKS = ("ham10000-efficientnet-lite0", "ham10000-seed-cnn")
+SHIPPED_MODELS = (DEFAULT_MODEL, *SINGLE_NETWORKS)
 PIGMENTS = {
     "akiec": (205, 120, 110),
     "bcc": (180, 140, 150),

@@ -343,8 +343,14 @@ def test_a_split_by_picture_leaves_figures_and_no_weights(small_data, tmp_path):
     [
         (["mixup"], "--set takes NAME=VALUE with one of"),
         (["colour=blue"], "--set takes NAME=VALUE with one of"),
-        (["mixup=much"], "mixup is a float. Received: 'much'."),
-        (["crop_px=160"], "crop_px is a tuple. Received: '160'."),
+        (["mixup=much"], "mixup is a number. Received: 'much'."),
+        (["crop_px=160"], "crop_px is a list of whole numbers, such as [128,160]. Received: '160'."),
+        (["epochs=2.5"], "epochs is a whole number. Received: '2.5'."),
+        (["augment=1"], "augment is a truth value: true or false. Received: '1'."),
+        (["mixup=-1"], "mixup is from 0 to 10. Received: -1.0."),
+        (["crop_px=[64]"], "seed-cnn has one picture size"),
+        (["frame_width_px=6"], "frame_width_px is 0 or a multiple of 4 from 32 on. Received: 6."),
+        (["architecture=seed-cnn"], "--set takes NAME=VALUE with one of"),
         (["keep=worst"], "keep is one of ['best', 'last']. Received: 'worst'."),
     ],
 )

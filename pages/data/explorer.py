@@ -75,7 +75,7 @@ def show_balance(summary: DatasetSummary, labels: LabelSet, unit: str) -> None:
                 "Diagnosis": [f"{label.name} ({label.code})" for label in labels],
                 unit.capitalize(): counts.to_numpy(),
                 "Share": [f"{share:.1%}" for share in counts / counts.sum()],
-                "Group": [wording.describe_group(label) for label in labels],
+                "Group": [wording.describe_group(label, labels) for label in labels],
             }
         )
         components.show_table(rows, alt=f"{unit} by diagnosis")

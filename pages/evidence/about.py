@@ -4,28 +4,34 @@ import pandas as pd
 import streamlit as st
 
 from skinai.errors import ModelError
+from skinai.labels import HAM10000
+from skinai.model.bundle import Bundle
 from skinai.ui import components, resources, wording
 
 
 def main() -> None:
     st.title("About")
     st.markdown(f"**{wording.NOTICE}** {wording.NOT_A_DEVICE}")
-    st.markdown(wording.INTENDED_USE)
-    st.header(wording.NOT_FOR_TITLE)
-    st.markdown("\n".join(f"- {sentence}" for sentence in wording.NOT_FOR))
-    st.header("Your pictures")
-    st.markdown(wording.PRIVACY)
-    st.header("The model in use")
     try:
         bundle = resources.load_bundle_in_use()
     except ModelError as error:
         components.stop_with(wording.MODEL_UNUSABLE, error)
+    if bundle.labels is HAM10000:
+        st.markdown(wording.INTENDED_USE)
+    st.header(wording.NOT_FOR_TITLE)
+    if bundle.labels is HAM10000:
+        st.markdown("\n".join(f"- {sentence}" for sentence in wording.NOT_FOR))
+    else:
+        st.markdown(wording.OWN_MODEL_REMARK)
+    st.header("Your pictures")
+    st.markdown(wording.PRIVACY)
+    st.header("The model in use")
     training, data, calibration = (bundle.facts[part] for part in ("training", "data", "calibration"))
     facts = {
         "Name": bundle.name,
         "Fingerprint": bundle.fingerprint,
         "Made (UTC)": bundle.facts["created_utc"],
-        "Network": f"{training['configuration']['architecture']}, {training['parameters']:,} parameters",
+        "Network": f"{describe_network(bundle)}, {training['parameters']:,} parameters",
         "Input": f"{bundle.frame.width_px} x {bundle.frame.height_px} pixels",
         "Pictures": f"{data['train']:,} for training, {data['valid']:,} to choose settings (valid)",
         "Calibration": f"temperature {calibration['temperature']:.2f} and class frequencies to the power of "
@@ -36,6 +42,16 @@ def main() -> None:
     components.show_table(
         pd.DataFrame({"Fact": list(facts), "Value": list(facts.values())}), alt="Facts about the model in use"
     )
+
+
+def describe_network(bundle: Bundle) -> str:
+    """Return the architecture; for an ensemble those of its members, and how often each looks at a picture."""
+    members = bundle.facts.get("members")
+    if members is None:
+        return str(bundle.facts["training"]["configuration"]["architecture"])
+    names = sorted({member["training"]["configuration"]["architecture"] for member in members})
+    views = bundle.facts["training"]["views"]
+    return f"{len(members)} networks ({', '.join(names)}), each for the views {', '.join(views).replace('_', ' ')}"
 
 
 main()

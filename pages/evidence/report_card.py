@@ -22,9 +22,9 @@ def main() -> None:
         components.stop_with(wording.REPORT_UNUSABLE, error)
     st.markdown(
         f"Holdout run of **{report.model_name}**: {report.pictures:,} pictures of {report.lesions:,} lesions. "
-        f"{wording.HOLDOUT_REMARK}"
+        f"{wording.HOLDOUT_REMARK if report.labels is HAM10000 else ''}"
     )
-    st.markdown(f"{wording.INTERVAL_REMARK} {wording.SKIN_TONE_REMARK}")
+    st.markdown(f"{wording.INTERVAL_REMARK} {wording.SKIN_TONE_REMARK if report.labels is HAM10000 else ''}")
     show_overall(report)
     show_confusion(report)
     show_classes(report)
@@ -46,6 +46,8 @@ def show_overall(report: EvaluationReport) -> None:
     for column, (name, (baseline, estimate)) in zip(st.columns(len(figures)), figures.items(), strict=True):
         with column:
             components.show_estimate(name, estimate, baseline=f"{always}: {baseline}")
+    if not report.labels.malignant_codes:
+        return
     malignant = [label.code for label in report.labels if label.malignant]
     benign = [label.code for label in report.labels if not label.malignant]
     missed, of_malignant = report.count_benign_first(*malignant)

@@ -78,7 +78,7 @@ def show_result(picture: np.ndarray, prediction: Prediction, bundle: Bundle) -> 
         malignant_sum = f" {wording.MALIGNANT_LABEL}: {prediction.malignant_probability:.1%}."
     st.info(
         f"**{wording.TOP_LABEL}: {top.name} ({prediction.by_code[top.code]:.1%}), "
-        f"{wording.describe_group(top)}.{malignant_sum}** "
+        f"{wording.describe_group(top, prediction.labels)}.{malignant_sum}** "
         f"{say_what_benign_means(prediction, bundle)}{wording.RESULT_NOTE}"
     )
     seen, chart, table = st.columns([3, 5, 4], gap="medium")
@@ -111,11 +111,13 @@ def show_picture(picture: np.ndarray, bundle: Bundle) -> None:
 
 def say_what_benign_means(prediction: Prediction, bundle: Bundle) -> str:
     """Return the warning that belongs to a benign diagnosis on top, with the model's own record; else nothing."""
-    if prediction.top.malignant:
+    if prediction.top.malignant or not bundle.labels.malignant_codes:
         return ""
+    if bundle.labels is not HAM10000:
+        return f"{wording.BENIGN_NOTE} "
     try:
         missed, n = resources.load_report(bundle).count_benign_first("mel")
-    except (DataError, ValueError):  # a user's own classes need not know melanoma
+    except DataError:
         return f"{wording.BENIGN_NOTE} "
     return f"{wording.BENIGN_NOTE} {wording.MISSED_NOTE.format(missed=missed, n=n)} "
 
@@ -129,7 +131,7 @@ def show_table(prediction: Prediction) -> None:
                 for label in prediction.labels
             ],
             "Probability": [f"{value:.1%}" for value in prediction.probabilities],
-            "Group": [wording.describe_group(label) for label in prediction.labels],
+            "Group": [wording.describe_group(label, prediction.labels) for label in prediction.labels],
         }
     )
     components.show_table(rows, alt="The seven probabilities as a table")

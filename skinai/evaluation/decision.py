@@ -166,7 +166,8 @@ def conformal_quantile(scores: np.ndarray, coverage: float) -> float:
 
 def rates(positive: np.ndarray, score: np.ndarray, threshold: float, weights: np.ndarray) -> dict[str, Any]:
     """Return sensitivity and specificity of ``score >= threshold``; `weights` as in :mod:`metrics`, shape (..., n)."""
-    called = score >= threshold
+    # Stored probabilities have six decimals; sums of them differ from what is meant in the last binary digits.
+    called = _millionths(score) >= _millionths(np.array(threshold))
     return {
         "sensitivity": metrics.divide(weights @ (positive & called), weights @ positive),
         "specificity": metrics.divide(weights @ (~positive & ~called), weights @ ~positive),
@@ -176,10 +177,14 @@ def rates(positive: np.ndarray, score: np.ndarray, threshold: float, weights: np
 def _threshold_for_sensitivity(positives: np.ndarray, sensitivity: float) -> float:
     """Return the greatest threshold, on six decimals, that finds at least this share of the positives."""
     rank = math.ceil(sensitivity * len(positives) - 1e-9)
-    return math.floor(float(np.sort(positives)[::-1][rank - 1]) * 1e6) / 1e6
+    return int(np.sort(_millionths(positives))[::-1][rank - 1]) / 1e6
 
 
 def _threshold_for(negatives: np.ndarray, specificity: float) -> float:
     """Return the least threshold, on six decimals, that leaves at least this share of the negatives below it."""
     rank = math.ceil(specificity * len(negatives) - 1e-9)
-    return math.floor(float(np.sort(negatives)[rank - 1]) * 1e6 + 1) / 1e6
+    return int(np.sort(_millionths(negatives))[rank - 1] + 1) / 1e6
+
+
+def _millionths(values: np.ndarray) -> np.ndarray:
+    return np.rint(values * 1e6).astype(np.int64)

@@ -27,7 +27,7 @@ PROBE_FILE = "probe.png"
 # The outputs of the export, and the layers they come from.
 PROBABILITIES, FEATURE_MAP, EMBEDDING = "probabilities", "feature_map", "embedding"
 FORMAT = 1
-DEFAULT_MODEL = "ham10000-efficientnet-lite0"
+DEFAULT_MODEL = "ham10000-ensemble"
 PROBE_TOLERANCE = 1e-3
 _LABEL_SETS = {label_sets.HAM10000.name: label_sets.HAM10000}
 

@@ -1,13 +1,14 @@
 """The reference index: where the training pictures lie in the network's own space. Imports no TensorFlow.
 
 An embedding is scaled to length 1 and projected onto the directions in which the training pictures differ most, so
-that thousands of pictures take less than a megabyte. The index names pictures and holds none.
+that thousands of pictures take a megabyte or two. The index names pictures and holds none.
 """
 
 from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,10 +110,10 @@ def read_reference(path: Path) -> ReferenceIndex:
             vectors, mean, directions = (file[name].astype(np.float32) for name in ("vectors", "mean", "directions"))
     except FileNotFoundError as error:
         raise ModelError(f"{path.name} is missing in {path.parent}.") from error
-    except (zipfile.BadZipFile, ValueError, KeyError, OSError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, OSError, EOFError) as error:
         raise ModelError(f"{path} is damaged.") from error
     rows = {len(values) for values in (*names, vectors)}
-    if len(rows) > 1 or directions.shape != (vectors.shape[1], len(mean)):
+    if len(rows) > 1 or vectors.ndim != 2 or directions.shape != (vectors.shape[1], len(mean)):
         raise ModelError(f"{path} is damaged.")
     return ReferenceIndex(names[0], names[1], names[2], vectors, mean, directions)
 

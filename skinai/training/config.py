@@ -45,7 +45,7 @@ class TrainingConfig:
     degrees : float
         Free rotation to either side, on top of a random right angle.
     frozen_blocks : int
-        So many stages of the backbone, counted from the picture, keep their ImageNet weights.
+        So many parts of the backbone, counted from the picture, keep their initial weights: 1 is the stem alone.
     layer_decay : float
         The learning rate shrinks by this factor with each block towards the picture; 1 is one rate for all.
     drop_path : float
@@ -92,9 +92,15 @@ class TrainingConfig:
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
                 raise UsageError(f"{name} is one of {list(known)}. Received: {getattr(self, name)!r}.")
-        for name in ("epochs", "batch_size", "learning_rate", "patience"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"{name} is greater than 0. Received: {getattr(self, name)}.")
+        for name, (low, high) in _RANGES.items():
+            if not low <= getattr(self, name) <= high:
+                raise UsageError(f"{name} is from {low:g} to {high:g}. Received: {getattr(self, name)}.")
+        if self.frame_width_px % 4 or 0 < self.frame_width_px < 32:
+            raise UsageError(f"frame_width_px is 0 or a multiple of 4 from 32 on. Received: {self.frame_width_px}.")
+        if any(not 32 <= side <= 1024 for side in self.crop_px):
+            raise UsageError(f"crop_px has sides from 32 to 1024. Received: {list(self.crop_px)}.")
+        if self.architecture in _OF_ONE_SIZE and (self.crop_px or self.frame_width_px):
+            raise UsageError(f"{self.architecture} has one picture size: leave crop_px and frame_width_px out.")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the configuration as it is written to disk."""
@@ -105,6 +111,26 @@ class TrainingConfig:
         return json.dumps(self.as_dict(), sort_keys=True)
 
 
+_RANGES = {
+    "epochs": (1, 10_000),
+    "batch_size": (1, 4096),
+    "learning_rate": (1e-9, 10.0),
+    "patience": (1, 10_000),
+    "seed": (0, 2**31 - 10),
+    "weight_decay": (0.0, 10.0),
+    "warmup_epochs": (0.0, 1000.0),
+    "label_smoothing": (0.0, 0.9),
+    "logit_adjustment": (0.0, 3.0),
+    "average_decay": (0.0, 0.99999),
+    "frame_width_px": (0, 2048),
+    "least_area": (0.01, 1.0),
+    "degrees": (0.0, 180.0),
+    "frozen_blocks": (0, 17),
+    "layer_decay": (0.01, 1.0),
+    "drop_path": (0.0, 0.9),
+    "mixup": (0.0, 10.0),
+}
+_OF_ONE_SIZE = ("seed-cnn",)
 _CHOICES = {
     "init": ("imagenet", "random"),
     "optimizer": ("adam", "adamw"),
@@ -113,8 +139,6 @@ _CHOICES = {
     "precision": ("auto", "float32", "bfloat16", "float16"),
 }
 
-# bfloat16 halves the time of plain convolutions where the processor has AVX512-BF16 and slows depthwise ones:
-# 332 against 189 pictures/s for seed-cnn, 33 against 50 for efficientnet-lite0 (2 cores, batch 32).
 DEFAULTS = {
     "seed-cnn": TrainingConfig(architecture="seed-cnn", epochs=60, patience=10),
     "efficientnet-lite0": TrainingConfig(
@@ -163,14 +187,39 @@ def configure(architecture: str, changes: dict[str, Any], settings: Sequence[str
         If an entry does not exist or a value is of another kind.
     """
     changes = dict(changes)
-    kinds = {field.name: type(getattr(default_config(architecture), field.name)) for field in fields(TrainingConfig)}
+    names = [field.name for field in fields(TrainingConfig) if field.name != "architecture"]
+    kinds = {name: type(getattr(default_config(architecture), name)) for name in names}
     for setting in settings:
         name, sign, text = setting.partition("=")
         if not sign or name not in kinds:
             raise UsageError(f"--set takes NAME=VALUE with one of {sorted(kinds)}. Received: {setting!r}.")
-        try:
-            value = text if kinds[name] is str else json.loads(text)
-            changes[name] = tuple(int(side) for side in value) if kinds[name] is tuple else kinds[name](value)
-        except (ValueError, TypeError) as error:
-            raise UsageError(f"{name} is a {kinds[name].__name__}. Received: {text!r}.") from error
+        value = _read_value(text, kinds[name])
+        if value is None:
+            raise UsageError(f"{name} is a {_KIND_NAMES[kinds[name]]}. Received: {text!r}.")
+        changes[name] = value
     return replace(default_config(architecture), **changes)
+
+
+_KIND_NAMES = {
+    str: "text",
+    bool: "truth value: true or false",
+    int: "whole number",
+    float: "number",
+    tuple: "list of whole numbers, such as [128,160]",
+}
+
+
+def _read_value(text: str, kind: type) -> Any:
+    """Return a value of this kind, or None where the text is none."""
+    if kind is str:
+        return text
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    if kind is tuple:
+        whole = isinstance(value, list) and all(type(side) is int for side in value)
+        return tuple(value) if whole else None
+    if kind is float and type(value) in (int, float):
+        return float(value)
+    return value if type(value) is kind else None

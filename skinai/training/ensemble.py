@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from keras import layers
 
-from skinai.artefacts import remove_stale_temporaries
+from skinai.artefacts import remove_stale_temporaries, write_atomic
 from skinai.data.images import FrameRule
 from skinai.data.metadata import DataFolder
 from skinai.data.split import SPLIT_FILE, check_split, read_near_duplicates, read_split
@@ -23,7 +23,7 @@ from skinai.model.export import load_keras_model
 from skinai.training.calibration import Calibration, fit_calibration
 from skinai.training.fit import class_prior, run_network
 from skinai.training.record import LOG_FILE, list_versions
-from skinai.training.run import as_subset, check_out, describe_licence, load_run_data, write_folder
+from skinai.training.run import as_subset, check_out, describe_licence, load_run_data, with_labels_of, write_folder
 
 
 def build_ensemble(
@@ -61,17 +61,21 @@ def build_ensemble(
     check_views(views)
     _check_members(bundles, answers=len(bundles) * len(views))
     first = bundles[0]
+    data = with_labels_of(first, data)
     split = check_split(read_split(first.folder / SPLIT_FILE), data.table, read_near_duplicates(data.path))
-    out.mkdir(parents=True, exist_ok=True)
-    remove_stale_temporaries(out)
     run = load_run_data(data, split, first.frame, subsets=("train", "valid"))
     for remark in run.remarks:
         say(remark.sentence)
     train, valid = (as_subset(run.frames[subset], data.labels.codes) for subset in ("train", "valid"))
     any_size = any(view in _OF_ANOTHER_SIZE for view in views)
     networks = [_uncalibrated(bundle, any_size=any_size) for bundle in bundles]
-    averaged = keras.Model(*join_networks(networks, first.frame, views))
-    logits = run_network(averaged, valid.pixels)
+    if run.data_hash != first.facts["data"]["pictures_sha256"]:
+        raise UsageError(f"{data.path} does not hold the pictures and diagnoses that the members were trained on.")
+    out.mkdir(parents=True, exist_ok=True)
+    remove_stale_temporaries(out)
+    neutral = Calibration(0.0, 1.0, (0.0,) * len(data.labels))
+    averaged = join_networks(networks, first.frame, views, neutral)
+    logits = run_network(keras.Model(averaged.input, averaged.get_layer(LOGITS).output), valid.pixels)
     prior = class_prior(train.truth, len(data.labels))
     adjustment = first.facts["training"]["configuration"]["logit_adjustment"]
     calibration, tried = fit_calibration(logits, valid.truth, prior, logit_adjustment=adjustment)
@@ -93,8 +97,8 @@ def build_ensemble(
         "licence": describe_licence(data.labels),
     }
     logs = [pd.read_csv(bundle.folder / LOG_FILE).assign(member=bundle.name) for bundle in bundles]
-    pd.concat(logs).to_csv(out / LOG_FILE, index=False, lineterminator="\n")
-    model = finish_ensemble(networks, first.frame, views, calibration)
+    write_atomic(out / LOG_FILE, pd.concat(logs).to_csv(index=False, lineterminator="\n"))
+    model = join_networks(networks, first.frame, views, calibration)
     return write_folder(model, first.frame, out, data, split, run, facts, ensemble=True)
 
 
@@ -113,24 +117,6 @@ def check_views(views: Sequence[str]) -> None:
 
 
 def join_networks(
-    networks: Sequence[keras.Model], frame: FrameRule, views: Sequence[str]
-) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """Return the pictures and the mean logits of every network for every view.
-
-    Parameters
-    ----------
-    networks : sequence of keras.Model
-        Each gives logits, for pictures of any size where a view has another size.
-    frame : FrameRule
-    views : sequence of str
-    """
-    pictures = keras.Input((frame.height_px, frame.width_px, 3), name="pictures")
-    shown = [View(view, name=f"view_{view}")(pictures) for view in views]
-    logits = [network(view) for network in networks for view in shown]
-    return pictures, layers.Average(name=LOGITS)(logits) if len(logits) > 1 else logits[0]
-
-
-def finish_ensemble(
     networks: Sequence[keras.Model], frame: FrameRule, views: Sequence[str], calibration: Calibration
 ) -> keras.Model:
     """Return the network that is exported: calibrated probabilities, feature maps and embeddings.
@@ -152,7 +138,7 @@ def finish_ensemble(
     shown = [View(view, name=f"view_{view}")(pictures) for view in views]
     answers = [[network(view) for view in shown] for network in inside]
     logits = [logits for member in answers for logits, _, _ in member]
-    mean = layers.Average(name=LOGITS)(logits) if len(logits) > 1 else logits[0]
+    mean = layers.Average(name=LOGITS)(logits)
     offset = [value / calibration.temperature for value in calibration.offset]
     scaled = layers.Rescaling(1 / calibration.temperature, offset=offset, name="calibration")(mean)
     outputs = [layers.Softmax(name=PROBABILITIES, dtype="float32")(scaled)]
@@ -189,7 +175,7 @@ def _show_close(pictures: Any) -> Any:
 
 
 def _show_small(pictures: Any) -> Any:
-    """Reduce each picture to the scale of the widest training crop."""
+    """Reduce each picture to about the scale of the widest training crop, 160 of 192 pixels."""
     size = tuple(round(side * 0.8125) for side in pictures.shape[1:3])
     return keras.ops.image.resize(pictures, size, interpolation="bilinear")
 
@@ -224,7 +210,8 @@ def _uncalibrated(bundle: Bundle, *, any_size: bool) -> keras.Model:
         raise UsageError(f"{architecture.name} takes pictures of one size only, so no view of another size.")
     free = build_network(architecture, len(bundle.labels), fixed_size=False)
     free.set_weights(network.get_weights())
-    return free
+    # Without a name of its own, which two members would share.
+    return keras.Model(free.input, free.output)
 
 
 def _check_members(bundles: Sequence[Bundle], *, answers: int) -> None:

@@ -87,7 +87,8 @@ def fit_network(
     trainer = _Trainer(config, architecture, prior, class_count, steps=-(-len(train.pixels) // config.batch_size))
     history: list[dict[str, Any]] = []
     if resume:
-        history = trainer.restore(load_checkpoint(checkpoint_path, config_json=config.as_json(), data_hash=data_hash))
+        found = load_checkpoint(checkpoint_path, config_json=_describe(config), data_hash=data_hash)
+        history = trainer.restore(found)
     truth = np.eye(class_count, dtype=np.float32)[train.truth]
     while len(history) < config.epochs and not _is_over(history, config):
         epoch, start = len(history), time.monotonic()
@@ -124,7 +125,7 @@ def choose_precision(config: TrainingConfig) -> str:
     """Return the precision of the layers: the one named, or the fastest that this machine computes well.
 
     float16 on a GPU; bfloat16 for plain convolutions on a processor with AVX512-BF16; else float32. Depthwise
-    convolutions have no fast bfloat16 gradient on a processor: EfficientNet-Lite0 trains half as fast there.
+    convolutions have no fast bfloat16 gradient on a processor: EfficientNet-Lite0 trains more slowly with it.
     """
     if config.precision != "auto":
         return config.precision
@@ -183,6 +184,11 @@ def run_network(network: keras.Model, pixels: np.ndarray, *, batch_size: int = 6
     return np.concatenate(parts)
 
 
+def _describe(config: TrainingConfig) -> str:
+    """Return the configuration with the precision that was chosen: a run does not change it on another machine."""
+    return replace(config, precision=choose_precision(config)).as_json()
+
+
 def _show(bar: keras.utils.Progbar, done: int, loss: float) -> None:
     bar.update(done, [("loss", loss)])
 
@@ -227,7 +233,6 @@ class _Trainer:
         self.optimizer.build(self.network.trainable_variables)
         self.average = [tf.Variable(variable.numpy()) for variable in self.network.weights]
         self.best = [variable.numpy() for variable in self.network.weights]
-        self.loss = tf.Variable(0.0)
         self._train_steps = {
             view: tf.function(partial(self._train_step, view), jit_compile=False) for view in self.views
         }
@@ -261,7 +266,7 @@ class _Trainer:
             )
         finally:
             _assign(self.network.weights, live)
-        # Epochs are compared as they would be served: what calibration mends does not count against them.
+        # What calibration mends does not count against an epoch.
         _, tried = fit_calibration(logits, valid.truth, self.prior, logit_adjustment=self.config.logit_adjustment)
         best = min(tried, key=lambda row: row["log_loss"])
         return {name: best[name] for name in ("log_loss", "accuracy", "balanced_accuracy")}
@@ -282,7 +287,7 @@ class _Trainer:
             "average": [variable.numpy() for variable in self.average],
             "best": self.best,
         }
-        return Checkpoint(self.config.as_json(), data_hash, history, arrays)
+        return Checkpoint(_describe(self.config), data_hash, history, arrays)
 
     def restore(self, checkpoint: Checkpoint) -> list[dict[str, Any]]:
         _assign(self._state(), checkpoint.arrays["model"])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,8 +16,9 @@ from pathlib import Path
 import keras
 import numpy as np
 import pandas as pd
+import PIL
 
-from skinai.artefacts import replacing, write_json
+from skinai.artefacts import TEMPORARY_PREFIX, replacing, write_json
 from skinai.data.images import FrameRule, decode_picture, frame_picture
 from skinai.errors import PictureError
 
@@ -23,6 +26,7 @@ from skinai.errors import PictureError
 _CACHE_FORMAT = 1
 # A whole HAM10000 takes 1.5 GB at 256 x 192.
 _CACHE_ENTRIES = 4
+_STALE_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,9 @@ def load_frames(
 def frame_cache() -> Path:
     """Return the folder of decoded pictures: ``SKINAI_CACHE``, or ``skinai/frames`` in the user's cache folder."""
     given = os.environ.get("SKINAI_CACHE")
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(given) if given else user / "skinai" / "frames"
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "skinai" / "frames"
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,7 @@ def _decode_pictures(table: pd.DataFrame, rule: FrameRule, on_progress: Callable
 
 
 def _cache_key(table: pd.DataFrame, rule: FrameRule) -> str:
-    digest = hashlib.sha256(json.dumps([_CACHE_FORMAT, rule.as_dict()], sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps([_CACHE_FORMAT, PIL.__version__, rule.as_dict()], sort_keys=True).encode())
     for path in table["path"]:
         try:
             state = os.stat(path)
@@ -150,11 +155,12 @@ def _read_entry(entry: Path, rows: int) -> _Decoded | None:
         pixels = np.load(entry.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
         hashes = [str(digest) for digest in facts["hashes"]]
         unreadable = {int(row): str(reason) for row, reason in facts["unreadable"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
         return None
     if len(hashes) != rows or len(pixels) != rows - len(unreadable):
         return None
-    os.utime(entry.with_suffix(".json"))
+    with contextlib.suppress(OSError):  # only the order of eviction depends on it
+        os.utime(entry.with_suffix(".json"))
     return _Decoded(pixels, hashes, unreadable)
 
 
@@ -167,12 +173,25 @@ def _write_entry(entry: Path, decoded: _Decoded) -> None:
             np.save(temporary, decoded.pixels)
         facts = {"hashes": decoded.hashes, "unreadable": {str(row): why for row, why in decoded.unreadable.items()}}
         write_json(entry.with_suffix(".json"), facts)
-        newest_first = sorted(entry.parent.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-        for old in newest_first[_CACHE_ENTRIES:]:
-            old.unlink()
-            old.with_suffix(".npy").unlink(missing_ok=True)
+        _evict(entry.parent)
     except OSError as error:
-        print(f"The decoded pictures could not be kept in {entry.parent}: {error.strerror}.", file=sys.stderr)
+        print(f"The decoded pictures could not be kept in {entry.parent}: {error.strerror or error}.", file=sys.stderr)
+
+
+def _evict(cache: Path) -> None:
+    """Leave the entries used last, and what an interrupted write left only while it may still be at work."""
+    described = [path for path in cache.glob("*.json") if not path.name.startswith(TEMPORARY_PREFIX)]
+    described.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    for old in described[_CACHE_ENTRIES:]:
+        old.unlink(missing_ok=True)
+    kept = {path.stem for path in described[:_CACHE_ENTRIES]}
+    for pixels in cache.glob("*.npy"):
+        if pixels.stem not in kept and (pixels.stem in {old.stem for old in described} or _is_stale(pixels)):
+            pixels.unlink(missing_ok=True)
+
+
+def _is_stale(path: Path) -> bool:
+    return time.time() - path.stat().st_mtime > _STALE_SECONDS
 
 
 class FrameBatches(keras.utils.PyDataset):

@@ -20,6 +20,7 @@ from typing import Any
 import pandas as pd
 
 from skinai.artefacts import write_json
+from skinai.data.predictions import predictions_file
 from skinai.errors import DataError
 from skinai.model.bundle import BUNDLE_FILE
 from skinai.training.checkpoint import CHECKPOINT_FILE
@@ -68,9 +69,15 @@ class Run:
 
 
 def start_record(
-    folder: Path, *, configuration: dict[str, Any], precision: str, data_hash: str, pictures: dict[str, int]
+    folder: Path,
+    *,
+    configuration: dict[str, Any],
+    precision: str,
+    data_hash: str,
+    pictures: dict[str, int],
+    resume: bool = False,
 ) -> dict[str, Any]:
-    """Write ``run.json``, or return the one that an interrupted run wrote.
+    """Write ``run.json``, or return the one that the interrupted run wrote.
 
     Parameters
     ----------
@@ -81,8 +88,10 @@ def start_record(
     data_hash : str
     pictures : dict
         Subset to its number of pictures.
+    resume : bool
+        The run goes on.
     """
-    if (folder / RUN_FILE).exists():
+    if resume and (folder / RUN_FILE).exists():
         return read_run(folder).record
     record = {
         "started_utc": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -127,7 +136,7 @@ def find_runs(folders: Iterable[Path]) -> list[Run]:
         if not folder.is_dir():
             raise DataError(f"The folder {folder} does not exist.")
         for path in [folder, *sorted(folder.iterdir())]:
-            if (path / RUN_FILE).is_file():
+            if (path / RUN_FILE).is_file() or (path / BUNDLE_FILE).is_file():
                 found[path.resolve()] = read_run(path)
     return sorted(found.values(), key=lambda run: str(run.record.get("started_utc")), reverse=True)
 
@@ -141,19 +150,35 @@ def read_run(folder: Path) -> Run:
         If there is no record, or it or the log is damaged.
     """
     try:
-        record = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+        path = folder / RUN_FILE
+        record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else _read_bundle_record(folder)
         log = folder / LOG_FILE
         history = pd.read_csv(log) if log.exists() else pd.DataFrame()
     except FileNotFoundError as error:
         raise DataError(f"{folder} is no run: {RUN_FILE} is missing.") from error
-    except (ValueError, pd.errors.ParserError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, pd.errors.ParserError) as error:
         raise DataError(f"{RUN_FILE} or {LOG_FILE} in {folder} is damaged.") from error
+    if "member" in history.columns:  # an ensemble's log is its members'
+        history = pd.DataFrame()
     needed = {"epoch", "valid_log_loss", "valid_accuracy", "valid_balanced_accuracy", "seconds"}
     if not isinstance(record, dict) or not (history.empty or needed <= set(history.columns)):
         raise DataError(f"{RUN_FILE} or {LOG_FILE} in {folder} is damaged.")
-    finished = (folder / BUNDLE_FILE).exists()
+    finished = (folder / BUNDLE_FILE).exists() or (folder / predictions_file("test")).exists()
     state = "finished" if finished else "unfinished" if (folder / CHECKPOINT_FILE).exists() else "started"
     return Run(folder, state, record, history)
+
+
+def _read_bundle_record(folder: Path) -> dict[str, Any]:
+    """Return the record of a model folder that was written without one, as an ensemble is."""
+    facts = json.loads((folder / BUNDLE_FILE).read_text(encoding="utf-8"))
+    training = facts["training"]
+    configuration = training.get("configuration") or {"architecture": "ensemble", "epochs": 0}
+    return {
+        "started_utc": facts["created_utc"],
+        "configuration": configuration,
+        "commit": training.get("commit"),
+        "data_sha256": facts["data"]["pictures_sha256"],
+    }
 
 
 def _ask_git(root: Path, *arguments: str) -> str:

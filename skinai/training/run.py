@@ -149,6 +149,7 @@ def train_model(
         precision=choose_precision(config),
         data_hash=run.data_hash,
         pictures={subset: len(frames.table) for subset, frames in run.frames.items()},
+        resume=resume,
     )
     network, history = fit_network(
         config,
@@ -236,6 +237,7 @@ def look_at_test(
     path = folder / predictions_file("test")
     if path.exists():
         raise UsageError(f"{path} exists: test is looked at once for a model.")
+    data = with_labels_of(bundle, data)
     split = read_split(folder / SPLIT_FILE, by_picture=by_picture)
     run = load_run_data(data, split, bundle.frame, subsets=("test",), verbose=verbose)
     for remark in run.remarks:
@@ -243,6 +245,21 @@ def look_at_test(
     _log_look(folder, bundle, pictures=len(run.frames["test"].table), purpose=purpose)
     write_folder_predictions(folder, run.frames["test"], data.labels, "test")
     return path
+
+
+def with_labels_of(bundle: Bundle, data: DataFolder) -> DataFolder:
+    """Return the data with the model's label set, which knows its malignant classes.
+
+    Raises
+    ------
+    UsageError
+        If the data have other classes than the model.
+    """
+    if data.labels.codes != bundle.labels.codes:
+        raise UsageError(
+            f"{bundle.name} has the classes {list(bundle.labels.codes)} and the data have {list(data.labels.codes)}."
+        )
+    return replace(data, labels=bundle.labels)
 
 
 def remove_weights(folder: Path) -> None:
@@ -313,6 +330,8 @@ def check_out(out: Path, *, resume: bool) -> None:
     """Refuse a folder that holds a finished model, or an interrupted run that is not to go on, or none that is."""
     if (out / BUNDLE_FILE).exists():
         raise UsageError(f"{out} holds a finished model; name another folder or remove it first.")
+    if (out / predictions_file("test")).exists():
+        raise UsageError(f"{out} holds the predictions of another run; name another folder or remove it first.")
     interrupted = (out / CHECKPOINT_FILE).exists()
     if interrupted and not resume:
         raise UsageError(f"{out} holds an interrupted run; give --resume to go on, or remove the folder first.")

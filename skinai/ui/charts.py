@@ -223,7 +223,7 @@ def _draw_bars(
             hovertemplate="%{y}: " + hover + "<extra></extra>",
         )
     )
-    figure.update_yaxes(autorange="reversed", automargin=True, fixedrange=True)
+    figure.update_yaxes(autorange="reversed", automargin=True, fixedrange=True, type="category")
     figure.update_xaxes(fixedrange=True)
     return _framed(figure, colours, height=340)
 

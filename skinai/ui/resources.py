@@ -16,6 +16,7 @@ from skinai.data.split import SPLIT_FILE
 from skinai.data.summary import DATASET_FILE, DatasetSummary, read_summary
 from skinai.errors import DataError, SkinaiError
 from skinai.evaluation.report import REPORT_FILE, EvaluationReport, read_report
+from skinai.labels import HAM10000, LabelSet
 from skinai.model.bundle import BUNDLE_FILE, Bundle, find_model_folder, load_bundle, models_folder
 from skinai.serving.predictor import Predictor
 
@@ -54,7 +55,7 @@ def load_report(bundle: Bundle) -> EvaluationReport:
     DataError
         If it is missing, or belongs to other predictions, another model or another subset.
     """
-    report = _load_report(str(bundle.folder), _changed_at(bundle.folder / REPORT_FILE))
+    report = _load_report(str(bundle.folder), _changed_at(bundle.folder / REPORT_FILE), bundle.labels)
     if (report.fingerprint, report.subset) != (bundle.fingerprint, "test"):
         raise DataError(
             f"{REPORT_FILE} is about the {report.subset} subset and the model {report.fingerprint}, "
@@ -96,7 +97,7 @@ def load_claim_reports() -> dict[str, EvaluationReport]:
     for kind, name in folders.items():
         folder = models_folder() / name
         try:
-            reports[kind] = _load_report(str(folder), _changed_at(folder / REPORT_FILE))
+            reports[kind] = _load_report(str(folder), _changed_at(folder / REPORT_FILE), HAM10000)
         except DataError:
             LOG.warning("The report in %s is left out of the comparison with the claim.", folder)
     return reports
@@ -124,8 +125,8 @@ def _load_bundle(folder: str, changed_at: int) -> Bundle:
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _load_report(folder: str, changed_at: int) -> EvaluationReport:
-    return read_report(Path(folder))
+def _load_report(folder: str, changed_at: int, _labels: LabelSet) -> EvaluationReport:
+    return read_report(Path(folder), _labels)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)

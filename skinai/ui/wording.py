@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from skinai.data.images import MAX_BYTES
-from skinai.labels import Label
+from skinai.labels import HAM10000, Label, LabelSet
 
 MAX_UPLOAD_MB = MAX_BYTES // 1024 // 1024
 
@@ -58,9 +58,13 @@ GROUPS = {
 }
 
 
-def describe_group(label: Label) -> str:
-    """Return the risk group in words; a user's own classes are malignant or not."""
-    return GROUPS.get(label.code, "malignant" if label.malignant else "benign")
+def describe_group(label: Label, labels: LabelSet) -> str:
+    """Return the risk group in words; of a user's own classes only what the user said."""
+    if labels is HAM10000:
+        return GROUPS[label.code]
+    if not labels.malignant_codes:
+        return "not stated"
+    return "malignant" if label.malignant else "not marked malignant"
 
 
 NOT_FOR_TITLE = "What this model is not for"

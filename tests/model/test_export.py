@@ -7,7 +7,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
-from conftest import SHIPPED_MODELS
+from conftest import SINGLE_NETWORKS
 
 from skinai.data.drawing import draw_lesion
 from skinai.data.images import FrameRule, frame_picture, read_picture
@@ -35,7 +35,7 @@ def test_the_export_agrees_with_keras_on_a_small_model(small_model):
 
 
 @pytest.mark.shipped
-@pytest.mark.parametrize("name", SHIPPED_MODELS)
+@pytest.mark.parametrize("name", SINGLE_NETWORKS)
 def test_the_export_agrees_with_keras_on_the_shipped_models(name):
     compare(models_folder() / name, [draw_lesion(seed) for seed in range(24)])
 
