@@ -128,11 +128,15 @@ def build_label_set(name: str, codes: Sequence[str], *, malignant: Sequence[str]
     Raises
     ------
     ValueError
-        If a malignant class is none of the classes, or two classes differ in upper and lower case only.
+        If a malignant class is none of the classes, two classes differ in upper and lower case only, or a name has
+        characters that mean something in Markdown or HTML.
     """
     unknown = sorted(set(malignant) - set(codes))
     if unknown:
         raise ValueError(f"Unknown malignant classes: {unknown}. The classes are: {list(codes)}.")
+    odd = [code for code in codes if not code.isprintable() or set(code) & set("<>[]!*$`|\\")]
+    if odd or not all(codes):
+        raise ValueError(f"Names of classes are printable and without any of <>[]!*$`|\\. Received: {odd or ['']}.")
     if len({code.upper() for code in codes}) < len(codes):
         raise ValueError(f"Two classes differ in upper and lower case only. The classes are: {list(codes)}.")
     labels = tuple(Label(code, code, code in malignant, code.upper()) for code in codes)

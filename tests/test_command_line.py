@@ -307,7 +307,7 @@ def test_own_pictures_become_a_model_folder_that_answers(own_pictures, tmp_path)
     assert "summed malignant probability" in answer.stdout
     assert "red" in answer.stdout
     bundle = json.loads((out / "bundle.json").read_text())
-    assert bundle["labels"] == {"set": "moles", "order": ["dark", "red"], "malignant": ["dark"]}
+    assert bundle["labels"] == {"set": "moles (own)", "order": ["dark", "red"], "malignant": ["dark"]}
     assert "the rights in its pictures" in bundle["licence"]
 
 

@@ -88,7 +88,8 @@ def show_result(picture: np.ndarray, prediction: Prediction, bundle: Bundle) -> 
         st.header(wording.CHART_TITLE)
         figure = charts.draw_probabilities(prediction, charts.palette())
         components.show_figure(figure, alt=charts.describe_probabilities(prediction), key="probabilities")
-        st.caption(wording.SHARES_REMARK)
+        if prediction.labels is HAM10000:
+            st.caption(wording.SHARES_REMARK)
     with table:
         show_table(prediction)
         if malignant_sum:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +13,20 @@ import pandas as pd
 
 from skinai.artefacts import hash_file
 from skinai.data.images import SUFFIXES
-from skinai.data.metadata import METADATA_FILE, DataFolder, Remark, band_ages, listed, read_data_folder
+from skinai.data.metadata import (
+    METADATA_FILE,
+    PICTURE_FOLDERS,
+    DataFolder,
+    Remark,
+    band_ages,
+    listed,
+    read_data_folder,
+)
 from skinai.errors import DataError
 from skinai.labels import build_label_set
 
 FEWEST_LESIONS = 5  # fewer cannot be divided into train, valid and test
+_SUBSET_NAMES = {"train", "valid", "val", "validation", "test"}
 _OPTIONAL = ("sex", "localization", "dx_type")
 
 
@@ -30,7 +40,7 @@ def read_pictures(folder: Path, *, table_file: Path | None = None, malignant: Se
         class.
     table_file : Path, optional
         Comma-separated, with the columns ``image`` (path inside `folder`, with or without its ending) and ``label``;
-        ``lesion_id`` or, failing that, ``patient_id`` keeps what belongs together on one side of the split; ``age``,
+        ``lesion_id`` and ``patient_id`` keep what belongs together on one side of the split; ``age``,
         ``sex``, ``localization`` and ``dx_type`` are taken over.
     malignant : sequence of str
         The classes whose probabilities are summed up as malignant.
@@ -44,10 +54,12 @@ def read_pictures(folder: Path, *, table_file: Path | None = None, malignant: Se
     folder = Path(folder)
     if table_file is None and (folder / METADATA_FILE).is_file():
         return read_data_folder(folder)
-    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if _is_picture(path)}
+    if table_file is None and any((folder / part).is_dir() for part in PICTURE_FOLDERS):
+        raise DataError(f"{METADATA_FILE} is missing in {folder}.")
+    remarks: list[Remark] = []
+    files = _find_pictures(folder, remarks)
     if not files:
         raise DataError(f"No .jpg or .png picture was found in {folder}.")
-    remarks: list[Remark] = []
     if table_file is None:
         rows = _read_class_folders(files, remarks)
         digest = hashlib.sha256("\n".join(f"{row}" for row in rows["image_id"]).encode()).hexdigest()
@@ -57,15 +69,50 @@ def read_pictures(folder: Path, *, table_file: Path | None = None, malignant: Se
     _unite_copies(rows, remarks)
     _check_classes(rows)
     try:
-        labels = build_label_set(folder.resolve().name, sorted(rows["dx"].unique()), malignant=malignant)
+        labels = build_label_set(
+            f"{folder.resolve().name or 'pictures'} (own)", sorted(rows["dx"].unique()), malignant=malignant
+        )
     except ValueError as error:
         raise DataError(str(error)) from error
     rows["age_band"] = band_ages(rows["age"])
     return DataFolder(folder, rows.sort_values("image_id", ignore_index=True), tuple(remarks), digest, labels)
 
 
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+def _find_pictures(folder: Path, remarks: list[Remark]) -> dict[str, Path]:
+    """Return the pictures below `folder` by their path inside it; links are followed, each folder once."""
+    files: dict[str, Path] = {}
+    others, unnamed, seen = [], 0, set()
+    for place, inside, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        inside[:] = [] if real in seen else sorted(name for name in inside if not name.startswith("."))
+        if real in seen:
+            continue
+        seen.add(real)
+        for name in sorted(names):
+            path = Path(place, name)
+            inner = path.relative_to(folder).as_posix()
+            if name.startswith("."):
+                continue
+            if not _is_utf8(inner):
+                unnamed += 1
+            elif path.suffix.lower() in SUFFIXES and path.is_file():
+                files[inner] = path
+            else:
+                others.append(inner)
+    if unnamed:
+        remarks.append(Remark("not_utf8", f"{unnamed} files have names that are not UTF-8; left out."))
+    if others:
+        sentence = f"{len(others)} files are not .jpg or .png pictures: {listed(others)}; left out."
+        remarks.append(Remark("not_a_picture", sentence))
+    return files
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read_class_folders(files: dict[str, Path], remarks: list[Remark]) -> pd.DataFrame:
@@ -74,6 +121,12 @@ def _read_class_folders(files: dict[str, Path], remarks: list[Remark]) -> pd.Dat
         raise DataError(
             f"The pictures lie in no class folders and there is neither a {METADATA_FILE} nor a table: "
             "put each class into its own folder, or give --table FILE."
+        )
+    subsets = sorted({name.split("/")[0] for name in files if "/" in name} & _SUBSET_NAMES)
+    if subsets:
+        raise DataError(
+            f"The folders {listed(subsets)} are subsets, not classes: skinai splits by itself. "
+            "Put each class into its own folder, or give --table FILE."
         )
     if loose:
         remarks.append(Remark("loose", f"{len(loose)} pictures lie in no class folder: {listed(loose)}; left out."))
@@ -90,11 +143,12 @@ def _read_class_folders(files: dict[str, Path], remarks: list[Remark]) -> pd.Dat
 
 def _read_table(file: Path, files: dict[str, Path], remarks: list[Remark]) -> pd.DataFrame:
     try:
-        table = pd.read_csv(file, encoding="utf-8-sig", dtype=str, keep_default_na=False)
+        table = pd.read_csv(file, encoding="utf-8-sig", dtype=str, keep_default_na=False, index_col=False)
     except FileNotFoundError as error:
         raise DataError(f"The table {file} does not exist.") from error
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise DataError(f"{file.name} is not a comma-separated UTF-8 table.") from error
+    table.columns = [str(column).strip() for column in table.columns]
     missing = [column for column in ("image", "label") if column not in table.columns]
     if missing:
         raise DataError(f"Missing columns in {file.name}: {missing}. It has: {list(table.columns)}.")
@@ -105,12 +159,14 @@ def _read_table(file: Path, files: dict[str, Path], remarks: list[Remark]) -> pd
         empty = np.flatnonzero(table[column] == "")
         if len(empty):
             raise DataError(f"{file.name} has no {column} in the rows {listed((empty + 2).tolist())}.")
-    by_stem = defaultdict(list)
+    spellings = defaultdict(list)
     for name in files:
-        by_stem[name.rpartition(".")[0]].append(name)
+        spellings[name.lower()].append(name)
+        spellings[name.lower().rpartition(".")[0]].append(name)
     found = []
     for image in table["image"]:
-        matches = [image] if image in files else by_stem.get(image, [])
+        spelled = image.replace("\\", "/").removeprefix("./")
+        matches = [spelled] if spelled in files else spellings.get(spelled.lower(), [])
         if len(matches) > 1:
             raise DataError(f"{image} in {file.name} may be any of {listed(matches)}; write the ending too.")
         found.append(matches[0] if matches else None)
@@ -126,12 +182,21 @@ def _read_table(file: Path, files: dict[str, Path], remarks: list[Remark]) -> pd
     repeated = sorted(rows.loc[rows["image_id"].duplicated(), "image_id"].unique())
     if repeated:
         raise DataError(f"Repeated pictures in {file.name}: {listed(repeated)}.")
-    group = next((column for column in ("lesion_id", "patient_id") if column in rows.columns), None)
-    if group is None:
+    unlisted = sorted(set(files) - set(rows["image_id"]))
+    if unlisted:
+        remarks.append(Remark("not_listed", f"{len(unlisted)} pictures are not listed: {listed(unlisted)}; left out."))
+    lesions = rows["image_id"]
+    if "lesion_id" not in rows and "patient_id" not in rows:
         remarks.append(_leak_warning())
-        lesions = rows["image_id"]
-    else:
-        lesions = rows[group].where(rows[group] != "", rows["image_id"])
+    for column in ("lesion_id", "patient_id"):  # a patient has many lesions, and all of them stay together
+        if column in rows:
+            given = ~rows[column].str.lower().isin(["", "na", "nan", "none", "unknown"])
+            if column == "lesion_id":
+                classes = rows[given].groupby("lesion_id")["label"].nunique()
+                torn = sorted(classes.index[classes > 1])
+                if torn:
+                    raise DataError(f"Lesions with more than one class: {listed(torn)}.")
+            lesions = lesions.mask(given, column.removesuffix("_id") + " " + rows[column])
     result = pd.DataFrame({"image_id": rows["image_id"], "dx": rows["label"], "lesion_id": lesions})
     result["path"] = [files[name] for name in rows["image_id"]]
     ages = rows["age"] if "age" in rows else pd.Series("", index=rows.index)
@@ -151,7 +216,7 @@ def _unite_copies(rows: pd.DataFrame, remarks: list[Remark]) -> None:
             continue
         if same["dx"].nunique() > 1:
             raise DataError(f"The same picture has two classes: {listed(same['image_id'])}.")
-        lesions = same["lesion_id"].unique()
+        lesions = rows.loc[same.index, "lesion_id"].unique()  # not of `same`: an earlier copy may have changed it
         united += len(lesions) - 1
         rows.loc[rows["lesion_id"].isin(lesions), "lesion_id"] = lesions[0]
     if united:
@@ -169,10 +234,6 @@ def _check_classes(rows: pd.DataFrame) -> None:
             f"The class {few.index[0]!r} has {counts} pictures of {few.iloc[0]} lesions; train, valid and test need "
             f"at least {FEWEST_LESIONS} lesions together. Add pictures or leave the class out."
         )
-    classes = rows.groupby("lesion_id")["dx"].nunique()
-    torn = sorted(classes.index[classes > 1])
-    if torn:
-        raise DataError(f"Lesions or patients with more than one class: {listed(torn)}.")
 
 
 def _leak_warning() -> Remark:

@@ -265,9 +265,9 @@ def test_the_web_process_never_loads_tensorflow(small_model, tmp_path):
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.fixture
-def own_model(tmp_path, monkeypatch):
-    """A model of two classes of a user's own, without a malignant one."""
+@pytest.fixture(params=["", "dark"], ids=["none-malignant", "one-malignant"])
+def own_model(request, tmp_path, monkeypatch):
+    """A model of two classes of a user's own, with and without a malignant one."""
     import streamlit as st
 
     from skinai.__main__ import main
@@ -279,17 +279,28 @@ def own_model(tmp_path, monkeypatch):
             picture = draw_lesion(number, width_px=128, height_px=96, pigment=pigment)
             (folder / name / f"{number}.jpg").write_bytes(encode(picture))
     out = tmp_path / "models" / "own"
-    assert main(["train", "--data", str(folder), "--architecture", "seed-cnn", "--epochs", "1", "--out", str(out)]) == 0
+    command = ["train", "--data", str(folder), "--architecture", "seed-cnn", "--epochs", "1", "--out", str(out)]
+    assert main([*command, "--malignant", request.param]) == 0
     monkeypatch.setenv("SKINAI_MODEL", str(out))
     st.cache_resource.clear()
     st.cache_data.clear()
+    return request.param
 
 
 def test_the_pages_show_a_users_own_classes(own_model):
     for page, _, _ in PAGES:
-        open_app(page)
+        app = open_app(page)
+        assert not app.error
+        assert "HAM10000" not in texts(app)
+    card = open_app("pages/evidence/report_card.py")
+    assert len(card.metric) == 4
+    assert ("malignant or pre-malignant lesions" in texts(card)) == bool(own_model)
     app = upload(open_app(), encode(draw_lesion(3)))
-    assert len(app.table[0].value) == 2
-    assert not app.metric
-    assert wording.MALIGNANT_LABEL not in app.info[0].value
+    assert "HAM10000" not in texts(app)
+    table = app.table[0].value
+    assert len(table) == 2
+    marks = ["malignant", "not marked malignant"] if own_model else ["not stated", "not stated"]
+    assert table["Group"].tolist() == marks
+    assert len(app.metric) == bool(own_model)
+    assert (wording.MALIGNANT_LABEL in app.info[0].value) == bool(own_model)
     assert wording.OWN_MODEL_REMARK in texts(app)

@@ -108,9 +108,24 @@ def test_a_network_of_one_size_takes_no_view_of_another(members, small_data, tmp
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_views_show_the_same_picture(view):
-    ramp = np.linspace(0, 250, 40 * 60, dtype=np.float32).reshape(1, 40, 60, 1).repeat(3, axis=3)
-    seen = np.array(View(view)(ramp))
-    small = {"small": (32, 49), "small_mirrored": (32, 49), "small_turned": (49, 32), "turned": (60, 40)}
-    assert seen.shape == (1, *small.get(view, (40, 60)), 3)
-    assert seen.mean() == pytest.approx(ramp.mean(), rel=0.02)
+def test_views_show_the_same_picture_differently(view):
+    """A smooth picture whose grey says where each pixel comes from."""
+    y, x = np.mgrid[0:40, 0:60].astype(np.float32)
+    picture = np.stack([y, x, y], axis=-1)[None]
+    seen = np.array(View(view)(picture))[0]
+    ends = {  # row and column shown in the first and in the last pixel
+        "plain": ((0, 0), (39, 59)),
+        "mirrored": ((0, 59), (39, 0)),
+        "upside_down": ((39, 0), (0, 59)),
+        "turned": ((0, 0), (39, 59)),
+        "close": ((4, 6), (35, 53)),
+        "small": ((0, 0), (39, 59)),
+        "small_mirrored": ((0, 59), (39, 0)),
+        "small_turned": ((0, 0), (39, 59)),
+    }
+    sizes = {"small": (32, 49), "small_mirrored": (32, 49), "small_turned": (49, 32), "turned": (60, 40)}
+    assert seen.shape == (*sizes.get(view, (40, 60)), 3)
+    for pixel, expected in zip((seen[0, 0], seen[-1, -1]), ends[view], strict=True):
+        assert pixel[:2] == pytest.approx(expected, abs=0.6)
+    down_the_rows = seen[-1, 0, 1] - seen[0, 0, 1]  # how far the column shown moves from the first row to the last
+    assert (abs(down_the_rows) > 30) == ("turned" in view)

@@ -124,9 +124,13 @@ def test_the_last_epoch_is_kept_where_valid_must_choose_nothing(subsets, tmp_pat
     config = replace(
         default_config("seed-cnn"), epochs=4, learning_rate=0.02, patience=1, keep="last", precision="float32"
     )
-    _, history = fit(config, subsets, tmp_path / "c.npz")
+    network, history = fit(config, subsets, tmp_path / "c.npz")
     assert len(history) == 4
     assert kept_epoch(history, config) == 4
+    assert best_epoch(history) < 4
+    prior = class_prior(subsets[0].truth, 7)
+    _, tried = fit_calibration(run_network(network, subsets[1].pixels), subsets[1].truth, prior, logit_adjustment=0.0)
+    assert min(row["log_loss"] for row in tried) == pytest.approx(history[-1]["valid_log_loss"], abs=1e-4)
 
 
 def test_precision_is_chosen_by_what_the_machine_computes_well(monkeypatch):
@@ -140,10 +144,16 @@ def test_precision_is_chosen_by_what_the_machine_computes_well(monkeypatch):
     assert choose_precision(replace(default_config("seed-cnn"), precision="float32")) == "float32"
 
 
-def test_half_precision_scales_its_loss_and_learns(subsets, tmp_path):
-    config = replace(default_config("seed-cnn"), epochs=2, precision="float16")
+def test_half_precision_scales_its_loss_and_learns(subsets, tmp_path, monkeypatch):
+    config = replace(default_config("seed-cnn"), epochs=6, batch_size=8, precision="float16", augment=False)
+    scaled = []
+    plain = keras.optimizers.LossScaleOptimizer.scale_loss
+    monkeypatch.setattr(
+        keras.optimizers.LossScaleOptimizer, "scale_loss", lambda self, loss: scaled.append(1) or plain(self, loss)
+    )
     network, history = fit(config, subsets, tmp_path / "c.npz")
-    assert np.isfinite([row["loss"] for row in history]).all()
+    assert scaled
+    assert history[-1]["loss"] < history[0]["loss"]
     assert all(np.isfinite(weights).all() for weights in network.get_weights())
 
 
