@@ -143,7 +143,7 @@ SCORES = {
     ),
     "log_loss": (
         "Log loss",
-        "0 is perfect; always giving the classes' shares in the training pictures scores about 1.1.",
+        "0 is perfect; always giving the classes' shares in the training pictures scores about 1.2.",
     ),
 }
 MELANOMA_AUC = ("Melanoma AUC", "How often a melanoma gets a greater melanoma probability than another lesion.")
