@@ -14,12 +14,14 @@ from streamlit.testing.v1 import AppTest
 
 from skinai.data.drawing import draw_lesion
 from skinai.labels import HAM10000
+from skinai.model.bundle import models_folder
 from skinai.model.session import Session
 from skinai.serving import predictor
 from skinai.ui import wording
 from skinai.ui.navigation import PAGES
 
 ROOT = Path(__file__).resolve().parents[2]
+CLAIM_FOLDERS = {"lesion": "ham10000-seed-cnn", "picture": "ham10000-seed-cnn-by-picture"}
 
 
 @pytest.fixture(autouse=True)
@@ -159,6 +161,11 @@ def test_the_report_card_shows_the_stored_report(small_model):
     classes = app.table[1].value
     assert classes["F1"].tolist() == [str(report.classes[code]["f1"]) for code in report.labels.codes]
     assert "Claimed, not reproduced under a lesion-grouped split" in texts(app)
+    claim = app.table[-1].value
+    kept = {kind: read_report(models_folder() / name) for kind, name in CLAIM_FOLDERS.items()}
+    for kind, one in kept.items():
+        assert claim[wording.CLAIM_SPLITS[kind]][0] == str(one.overall["accuracy"])
+    assert kept["picture"].overall["accuracy"].value > kept["lesion"].overall["accuracy"].value
     baseline = report.labels.labels[report.labels.index(report.baseline_code)].name.lower()
     assert f"Always {baseline}: {report.baseline['accuracy'].value:.3f}" in texts(app)
     app.segmented_control(key="confusion").set_value("share of each row").run()
