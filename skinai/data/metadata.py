@@ -111,22 +111,7 @@ def read_metadata(file: Path, labels: LabelSet = HAM10000) -> pd.DataFrame:
     DataError
         See :func:`read_data_folder`.
     """
-    try:
-        table = pd.read_csv(file, encoding="utf-8-sig", dtype=str, keep_default_na=False)
-    except FileNotFoundError as error:
-        raise DataError(f"{file.name} is missing in {file.parent}.") from error
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DataError(f"{file.name} is not a comma-separated UTF-8 table.") from error
-    missing = [column for column in COLUMNS if column not in table.columns]
-    if missing:
-        raise DataError(f"Missing columns in {file.name}: {missing}. It has: {list(table.columns)}.")
-    table = table.loc[:, list(COLUMNS)].apply(lambda column: column.str.strip())
-    if table.empty:
-        raise DataError(f"{file.name} has no rows.")
-    for column in ("image_id", "lesion_id"):
-        empty = np.flatnonzero(table[column] == "")
-        if len(empty):
-            raise DataError(f"{file.name} has no {column} in the rows {listed((empty + 2).tolist())}.")
+    table = read_text_table(file, columns=COLUMNS, filled=("image_id", "lesion_id")).loc[:, list(COLUMNS)]
     unknown = sorted(set(table["dx"]) - set(labels.codes))
     if unknown:
         raise DataError(f"Unknown dx in {file.name}: {listed(unknown)}. Known are: {list(labels.codes)}.")
@@ -147,6 +132,42 @@ def read_metadata(file: Path, labels: LabelSet = HAM10000) -> pd.DataFrame:
     for column in ("sex", "localization", "dx_type"):
         table[column] = table[column].str.lower().replace("", "unknown")
     return table.sort_values("image_id", ignore_index=True)
+
+
+def read_text_table(file: Path, *, columns: Iterable[str], filled: Iterable[str]) -> pd.DataFrame:
+    """Read a comma-separated table as text, without blanks around names and values.
+
+    Parameters
+    ----------
+    file : Path
+    columns : iterable of str
+        Columns that it needs.
+    filled : iterable of str
+        Columns that have a value in every row.
+
+    Raises
+    ------
+    DataError
+        If the table is missing, unreadable or empty, or lacks a column or value.
+    """
+    try:
+        table = pd.read_csv(file, encoding="utf-8-sig", dtype=str, keep_default_na=False, index_col=False)
+    except FileNotFoundError as error:
+        raise DataError(f"{file.name} is missing in {file.parent}.") from error
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise DataError(f"{file.name} is not a comma-separated UTF-8 table.") from error
+    table.columns = [str(column).strip() for column in table.columns]
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise DataError(f"Missing columns in {file.name}: {missing}. It has: {list(table.columns)}.")
+    table = table.apply(lambda column: column.str.strip())
+    if table.empty:
+        raise DataError(f"{file.name} has no rows.")
+    for column in filled:
+        empty = np.flatnonzero(table[column] == "")
+        if len(empty):
+            raise DataError(f"{file.name} has no {column} in the rows {listed((empty + 2).tolist())}.")
+    return table
 
 
 def band_ages(age_years: pd.Series) -> pd.Series:

@@ -21,6 +21,7 @@ from skinai.data.metadata import (
     band_ages,
     listed,
     read_data_folder,
+    read_text_table,
 )
 from skinai.errors import DataError
 from skinai.labels import build_label_set
@@ -142,23 +143,7 @@ def _read_class_folders(files: dict[str, Path], remarks: list[Remark]) -> pd.Dat
 
 
 def _read_table(file: Path, files: dict[str, Path], remarks: list[Remark]) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(file, encoding="utf-8-sig", dtype=str, keep_default_na=False, index_col=False)
-    except FileNotFoundError as error:
-        raise DataError(f"The table {file} does not exist.") from error
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DataError(f"{file.name} is not a comma-separated UTF-8 table.") from error
-    table.columns = [str(column).strip() for column in table.columns]
-    missing = [column for column in ("image", "label") if column not in table.columns]
-    if missing:
-        raise DataError(f"Missing columns in {file.name}: {missing}. It has: {list(table.columns)}.")
-    table = table.apply(lambda column: column.str.strip())
-    if table.empty:
-        raise DataError(f"{file.name} has no rows.")
-    for column in ("image", "label"):
-        empty = np.flatnonzero(table[column] == "")
-        if len(empty):
-            raise DataError(f"{file.name} has no {column} in the rows {listed((empty + 2).tolist())}.")
+    table = read_text_table(file, columns=("image", "label"), filled=("image", "label"))
     spellings = defaultdict(list)
     for name in files:
         spellings[name.lower()].append(name)
