@@ -154,12 +154,7 @@ def roc_auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.
     ndarray of shape (...)
         NaN where there is no positive or no negative.
     """
-    values, tie = np.unique(score, return_inverse=True)
-    order = np.argsort(tie, kind="stable")
-    starts = np.searchsorted(tie[order], np.arange(len(values)))
-    weights = np.asarray(weights, dtype=np.float64)[..., order]
-    positives = np.add.reduceat(np.where(positive[order], weights, 0.0), starts, axis=-1)
-    negatives = np.add.reduceat(np.where(positive[order], 0.0, weights), starts, axis=-1)
+    positives, negatives = _count_by_score(positive, score, weights)
     below = np.cumsum(negatives, axis=-1) - negatives / 2
     return divide((positives * below).sum(axis=-1), positives.sum(axis=-1) * negatives.sum(axis=-1))
 
@@ -181,12 +176,7 @@ def sensitivity_at_specificity(
     ndarray of shape (...)
         NaN where there is no positive or no negative.
     """
-    values, tie = np.unique(score, return_inverse=True)
-    order = np.argsort(tie, kind="stable")
-    starts = np.searchsorted(tie[order], np.arange(len(values)))
-    weights = np.asarray(weights, dtype=np.float64)[..., order]
-    positives = np.add.reduceat(np.where(positive[order], weights, 0.0), starts, axis=-1)
-    negatives = np.add.reduceat(np.where(positive[order], 0.0, weights), starts, axis=-1)
+    positives, negatives = _count_by_score(positive, score, weights)
     total_positive, total_negative = positives.sum(axis=-1), negatives.sum(axis=-1)
     # With the threshold at the i-th value, everything below it is called negative.
     true_negative = np.cumsum(negatives, axis=-1) - negatives
@@ -219,3 +209,14 @@ def expected_calibration_error(
     inside = np.eye(bins)[place]
     gaps = np.abs(np.asarray(weights, dtype=np.float64) @ (inside * (right - probability)[:, None]))
     return divide(gaps.sum(axis=-1), np.asarray(weights).sum(axis=-1))
+
+
+def _count_by_score(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weights of positives and of negatives at each value of the score, the least first."""
+    values, tie = np.unique(score, return_inverse=True)
+    order = np.argsort(tie, kind="stable")
+    starts = np.searchsorted(tie[order], np.arange(len(values)))
+    weights = np.asarray(weights, dtype=np.float64)[..., order]
+    positives = np.add.reduceat(np.where(positive[order], weights, 0.0), starts, axis=-1)
+    negatives = np.add.reduceat(np.where(positive[order], 0.0, weights), starts, axis=-1)
+    return positives, negatives
