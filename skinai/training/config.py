@@ -125,7 +125,7 @@ _RANGES = {
     "frame_width_px": (0, 2048),
     "least_area": (0.01, 1.0),
     "degrees": (0.0, 180.0),
-    "frozen_blocks": (0, 17),
+    "frozen_blocks": (0, 24),
     "layer_decay": (0.01, 1.0),
     "drop_path": (0.0, 0.9),
     "mixup": (0.0, 10.0),
@@ -139,21 +139,26 @@ _CHOICES = {
     "precision": ("auto", "float32", "bfloat16", "float16"),
 }
 
+_FINE_TUNED = TrainingConfig(
+    architecture="efficientnet-lite0",
+    init="imagenet",
+    epochs=20,
+    optimizer="adamw",
+    learning_rate=6e-4,
+    weight_decay=0.02,
+    schedule="cosine",
+    warmup_epochs=1.0,
+    label_smoothing=0.05,
+    logit_adjustment=1.0,
+    average_decay=0.998,
+)
+
 DEFAULTS = {
     "seed-cnn": TrainingConfig(architecture="seed-cnn", epochs=60, patience=10),
-    "efficientnet-lite0": TrainingConfig(
-        architecture="efficientnet-lite0",
-        init="imagenet",
-        epochs=20,
-        optimizer="adamw",
-        learning_rate=6e-4,
-        weight_decay=0.02,
-        schedule="cosine",
-        warmup_epochs=1.0,
-        label_smoothing=0.05,
-        logit_adjustment=1.0,
-        average_decay=0.998,
-    ),
+    **{
+        name: replace(_FINE_TUNED, architecture=name)
+        for name in ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
+    },
 }
 
 

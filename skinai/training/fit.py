@@ -19,7 +19,7 @@ import tensorflow as tf
 from skinai.data.images import FrameRule
 from skinai.errors import UsageError
 from skinai.model.architectures import Architecture, BuildOptions, build_network, find_architecture
-from skinai.model.efficientnet_lite import find_depth, find_imagenet_weights, load_imagenet_weights
+from skinai.model.efficientnet_lite import find_depths, find_imagenet_weights, load_imagenet_weights
 from skinai.training.augmentation import RandomColour, RandomView
 from skinai.training.calibration import fit_calibration, logit_offset
 from skinai.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -154,9 +154,10 @@ def check_init(config: TrainingConfig) -> None:
         If the package that holds them is not installed.
     """
     if config.init == "imagenet":
-        if not find_architecture(config.architecture).has_imagenet_weights:
+        variant = find_architecture(config.architecture).imagenet
+        if variant is None:
             raise UsageError(f"{config.architecture} has no ImageNet weights; give --init random.")
-        find_imagenet_weights()
+        find_imagenet_weights(variant)
 
 
 def class_prior(truth: np.ndarray, class_count: int) -> np.ndarray:
@@ -215,10 +216,11 @@ class _Trainer:
                 fixed_size=not config.augment or set(crops) == {frame},
                 options=BuildOptions(for_training=True, drop_path=config.drop_path),
             )
-        if config.init == "imagenet":
-            load_imagenet_weights(self.network)
+        if config.init == "imagenet" and architecture.imagenet is not None:
+            load_imagenet_weights(self.network, find_imagenet_weights(architecture.imagenet))
+        self.depths = find_depths([layer.name for layer in self.network.layers])
         for layer in self.network.layers:
-            layer.trainable = find_depth(layer.name) >= config.frozen_blocks
+            layer.trainable = self.depths[layer.name] >= config.frozen_blocks
         self.prior = prior
         # Added to the logits by the loss; the softmax of the sum is the true posterior.
         self.offset = logit_offset(prior, exponent=1.0, logit_adjustment=config.logit_adjustment)
@@ -347,9 +349,9 @@ class _Trainer:
                 warmup_target=config.learning_rate if warmup else None,
                 warmup_steps=warmup,
             )
-        deepest = max(find_depth(layer.name) for layer in self.network.layers)
+        deepest = max(self.depths.values())
         factors = [
-            (variable, config.layer_decay ** (deepest - find_depth(layer.name)))
+            (variable, config.layer_decay ** (deepest - self.depths[layer.name]))
             for layer in self.network.layers
             for variable in layer.trainable_variables
         ]

@@ -1,4 +1,4 @@
-"""The port of EfficientNet-Lite0 sees what the original sees, and its weight file cannot run code."""
+"""The ports of EfficientNet-Lite see what the original sees, and its weight file cannot run code."""
 
 import io
 import pickle
@@ -12,7 +12,11 @@ from PIL import Image
 
 from skinai.errors import ModelError
 from skinai.model.efficientnet_lite import (
+    LITE0,
+    LITE1,
+    LITE2,
     build_backbone,
+    find_depths,
     find_imagenet_weights,
     load_imagenet_weights,
     read_torch_tensors,
@@ -21,13 +25,18 @@ from skinai.model.efficientnet_lite import (
 TIGER_CAT, EGYPTIAN_CAT, ESPRESSO = 282, 285, 967
 
 
+@pytest.fixture(scope="module", params=[LITE0, LITE1, LITE2], ids=lambda variant: variant.name)
+def variant(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def imagenet_network():
+def imagenet_network(variant):
     pictures = keras.Input((224, 224, 3))
-    x = keras.layers.GlobalAveragePooling2D()(build_backbone(pictures))
+    x = keras.layers.GlobalAveragePooling2D()(build_backbone(variant, pictures))
     x = keras.layers.Dense(1000, activation="softmax", name="imagenet_logits")(x)
     network = keras.Model(pictures, x)
-    assert load_imagenet_weights(network) == 247
+    load_imagenet_weights(network, find_imagenet_weights(variant))
     return network
 
 
@@ -47,11 +56,23 @@ def test_the_cat_is_a_cat_and_the_coffee_an_espresso(imagenet_network):
     assert coffee[ESPRESSO] > 0.8
 
 
-def test_every_tensor_of_the_file_is_used(imagenet_network):
-    tensors = read_torch_tensors(find_imagenet_weights())
+def test_every_tensor_of_the_file_is_used(variant, imagenet_network):
+    tensors = read_torch_tensors(find_imagenet_weights(variant))
     counters = [name for name in tensors if name.endswith("num_batches_tracked")]
-    assert len(tensors) - len(counters) == 247
+    assert len(imagenet_network.weights) == len(tensors) - len(counters)
     assert imagenet_network.count_params() == sum(tensors[name].size for name in tensors if name not in counters)
+
+
+def test_parameters_are_those_published(variant, imagenet_network):
+    """TensorFlow TPU repository, models/official/efficientnet/lite: 4.7, 5.4 and 6.1 million."""
+    published = {"efficientnet-lite0": 4.7e6, "efficientnet-lite1": 5.4e6, "efficientnet-lite2": 6.1e6}
+    assert imagenet_network.count_params() == pytest.approx(published[variant.name], rel=0.02)
+
+
+def test_depths_grow_from_the_stem_to_the_head():
+    depths = find_depths(["pictures", "stem_bn", "block0_project_bn", "block15_add", "head_conv", "logits"])
+    assert list(depths.values()) == [17, 0, 1, 16, 17, 17]
+    assert find_depths(["block21_add", "head_bn"]) == {"block21_add": 22, "head_bn": 23}
 
 
 class Hostile:
@@ -85,7 +106,7 @@ def test_a_hostile_file_in_front_of_the_stream_is_refused(tmp_path, monkeypatch)
 
 
 def test_damaged_files_are_refused(tmp_path):
-    content = find_imagenet_weights().read_bytes()
+    content = find_imagenet_weights(LITE0).read_bytes()
     path = tmp_path / "damaged.pth"
     for damaged in (b"", b"PK\x03\x04", content[:100], content[:50_000], content[:-10]):
         path.write_bytes(damaged)
@@ -94,7 +115,7 @@ def test_damaged_files_are_refused(tmp_path):
 
 
 def test_a_storage_length_that_lies_is_refused(tmp_path):
-    content = bytearray(find_imagenet_weights().read_bytes())
+    content = bytearray(find_imagenet_weights(LITE0).read_bytes())
     start = 47_176  # the first storage of the pinned file begins here
     assert struct.unpack_from("<q", content, start)[0] == 1_152
     struct.pack_into("<q", content, start, 1 << 50)
@@ -108,4 +129,4 @@ def test_weights_of_another_network_are_refused(tmp_path):
     path.write_bytes(torch_stream({}))
     pictures = keras.Input((64, 64, 3))
     with pytest.raises(ModelError, match="do not fit"):
-        load_imagenet_weights(keras.Model(pictures, build_backbone(pictures)), path)
+        load_imagenet_weights(keras.Model(pictures, build_backbone(LITE0, pictures)), path)

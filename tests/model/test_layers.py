@@ -8,7 +8,6 @@ import pytest
 
 from skinai.data.images import FrameRule
 from skinai.model.architectures import BuildOptions, build_network, find_architecture
-from skinai.model.efficientnet_lite import find_depth
 from skinai.model.layers import FusedBatchNormalization
 
 
@@ -49,13 +48,3 @@ def test_training_and_serving_networks_exchange_their_weights():
     np.testing.assert_allclose(learning.predict_on_batch(frames), served.predict_on_batch(frames), rtol=1e-3, atol=1e-3)
     assert any(layer.name.endswith("drop_path") for layer in learning.layers)
     assert not any(layer.name.endswith("drop_path") for layer in served.layers)
-
-
-def test_depth_counts_from_the_picture():
-    assert [find_depth(name) for name in ("stem_bn", "block0_project_bn", "block15_add", "head_conv", "logits")] == [
-        0,
-        1,
-        16,
-        17,
-        17,
-    ]
