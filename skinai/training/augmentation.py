@@ -145,3 +145,76 @@ class RandomColour(keras.layers.Layer):
         offset = ops.matmul(matrix, mean) * (1 / contrast - 1)
         changed = ops.einsum("bhwc,bdc->bhwd", pictures, matrix) + ops.transpose(offset, (0, 2, 1))[:, None]
         return ops.clip(changed, 0.0, 255.0)
+
+
+class RandomArtefacts(keras.layers.Layer):
+    """Draw what stands between a lens and a lesion: hairs, the dark corners of a round field of view, and blur.
+
+    Parameters
+    ----------
+    chance : float
+        Of each of the three, for each picture on its own.
+    seed : int
+
+    Notes
+    -----
+    In and out: (batch, height, width, 3) of 0 to 255; outside training unchanged.
+    """
+
+    HAIRS = 6
+
+    def __init__(self, chance: float, *, seed: int = 0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.chance = chance
+        self.seed_generator = random.SeedGenerator(seed)
+
+    def call(self, pictures: Any, training: bool = False) -> Any:
+        if not training:
+            return pictures
+        pictures = ops.cast(pictures, "float32")
+        batch, height, width = ops.shape(pictures)[0], ops.shape(pictures)[1], ops.shape(pictures)[2]
+        # Positions in units of half the shorter side, from the middle.
+        half = ops.cast(ops.minimum(height, width), "float32") / 2
+        x = ((ops.arange(width, dtype="float32") + 0.5) - ops.cast(width, "float32") / 2) / half
+        y = ((ops.arange(height, dtype="float32") + 0.5) - ops.cast(height, "float32") / 2) / half
+        x, y = x[None, None, :], y[None, :, None]
+
+        def draw(low: float, high: float) -> Any:
+            return random.uniform((batch, 1, 1), low, high, dtype="float32", seed=self.seed_generator)
+
+        def happens() -> Any:
+            return ops.cast(draw(0.0, 1.0) < self.chance, "float32")
+
+        softened = _blur(pictures)
+        pictures += (happens() * draw(0.5, 1.0))[..., None] * (softened - pictures)
+        hairy, shade = happens(), draw(5.0, 70.0)
+        cover = ops.zeros_like(x * y)
+        for _ in range(self.HAIRS):
+            angle, right, below = draw(0.0, 2 * math.pi), x - draw(-1.0, 1.0), y - draw(-1.0, 1.0)
+            along = right * ops.cos(angle) + below * ops.sin(angle)
+            aside = below * ops.cos(angle) - right * ops.sin(angle)
+            distance = ops.abs(aside + draw(-0.4, 0.4) * along**2) * half
+            drawn = ops.clip(draw(0.3, 1.0) + 0.5 - distance, 0.0, 1.0)
+            drawn *= ops.cast(ops.abs(along) < draw(0.3, 1.2), "float32")
+            cover = ops.maximum(cover, drawn * ops.cast(draw(0.0, 1.0) < 0.6, "float32"))
+        cover = (cover * hairy * draw(0.6, 1.0))[..., None]
+        pictures += cover * (shade[..., None] - pictures)
+        reach = ops.sqrt((x - draw(-0.1, 0.1)) ** 2 + (y - draw(-0.1, 0.1)) ** 2)
+        light = 1 - ops.sigmoid((reach - draw(0.95, 1.3)) * draw(20.0, 80.0)) * happens() * draw(0.8, 1.0)
+        return ops.clip(pictures * light[..., None], 0.0, 255.0)
+
+
+def _blur(pictures: Any) -> Any:
+    """Return pictures smoothed with the binomial weights 1 4 6 4 1 along both axes."""
+    for axis in (1, 2):
+        size = ops.shape(pictures)[axis]
+        pads = [(0, 0)] * 4
+        pads[axis] = (2, 2)
+        padded = ops.pad(pictures, pads, mode="reflect")
+        index = [slice(None)] * 4
+        smooth = 0.0
+        for shift, weight in enumerate((1, 4, 6, 4, 1)):
+            index[axis] = slice(shift, shift + size)
+            smooth += weight / 16 * padded[tuple(index)]
+        pictures = smooth
+    return pictures

@@ -40,12 +40,13 @@ class Calibration:
         return asdict(self)
 
 
-def logit_offset(prior: np.ndarray, *, exponent: float, logit_adjustment: float) -> np.ndarray:
+def logit_offset(prior: np.ndarray, *, exponent: float, removed: float) -> np.ndarray:
     """Return what is added to a network's logits so that its probabilities follow ``prior ** exponent``.
 
-    A network trained with logit adjustment `a` gives the true posterior as ``softmax(logits + a * log(prior))``.
+    A network whose training took ``prior ** removed`` out gives the true posterior as
+    ``softmax(logits + removed * log(prior))``.
     """
-    return ((exponent - 1 + logit_adjustment) * np.log(prior)).astype(np.float32)
+    return ((exponent - 1 + removed) * np.log(prior)).astype(np.float32)
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -73,7 +74,7 @@ def score_logits(logits: np.ndarray, truth: np.ndarray) -> dict[str, float]:
 
 
 def fit_calibration(
-    logits: np.ndarray, truth: np.ndarray, prior: np.ndarray, *, logit_adjustment: float
+    logits: np.ndarray, truth: np.ndarray, prior: np.ndarray, *, removed: float
 ) -> tuple[Calibration, list[dict[str, float]]]:
     """Fit exponent and temperature on `valid`.
 
@@ -89,8 +90,8 @@ def fit_calibration(
         Class indices.
     prior : ndarray of shape (classes,)
         Shares of the classes in `train`; none is 0.
-    logit_adjustment : float
-        The exponent of the prior in the training loss.
+    removed : float
+        The exponent of the prior that training took out of the logits.
 
     Returns
     -------
@@ -101,7 +102,7 @@ def fit_calibration(
     """
     table = []
     for exponent in EXPONENTS:
-        shifted = logits + logit_offset(prior, exponent=exponent, logit_adjustment=logit_adjustment)
+        shifted = logits + logit_offset(prior, exponent=exponent, removed=removed)
         temperature = _fit_temperature(shifted, truth)
         error = float(_losses(shifted / temperature, truth).std(ddof=1) / np.sqrt(len(truth)))
         scores = score_logits(shifted / temperature, truth)
@@ -109,7 +110,7 @@ def fit_calibration(
     best = min(table, key=lambda row: row["log_loss"])
     limit = best["log_loss"] + best["log_loss_error"]
     chosen = next(row for row in table if row["log_loss"] <= limit)
-    offset = logit_offset(prior, exponent=chosen["exponent"], logit_adjustment=logit_adjustment)
+    offset = logit_offset(prior, exponent=chosen["exponent"], removed=removed)
     return Calibration(chosen["exponent"], chosen["temperature"], tuple(float(value) for value in offset)), table
 
 

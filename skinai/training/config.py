@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -32,6 +32,13 @@ class TrainingConfig:
     logit_adjustment : float
         Exponent of the class prior added to the logits in the loss (Menon et al. 2021, arXiv:2007.07314); 0 is
         plain categorical cross-entropy.
+    class_weight : float
+        Each picture's loss counts in proportion to its class's share to the power minus this; 0 is off.
+    balance : float
+        Pictures are drawn, with repetition, in proportion to the same power; 0 takes each once an epoch, 1 draws all
+        classes equally often.
+    focal : float
+        Exponent that weighs down pictures already answered well (Lin et al. 2017, arXiv:1708.02002); 0 is off.
     average_decay : float
         Decay of the running average of the weights that is validated and saved; 0 turns it off.
     augment : bool
@@ -51,8 +58,12 @@ class TrainingConfig:
     drop_path : float
         Probability of leaving out the last residual branch, growing linearly from 0 at the first (Huang et al. 2016,
         arXiv:1603.09382).
+    artefacts : float
+        Chance of each of drawn hair, dark corners and blur in a training view; 0 is off.
     mixup : float
         Parameter of the Beta distribution of mixing weights (Zhang et al. 2018, arXiv:1710.09412); 0 is off.
+    cutmix : float
+        The same for a rectangle pasted from another picture (Yun et al. 2019, arXiv:1905.04899); 0 is off.
     patience : int
         Epochs without a better valid log loss after which training stops.
     keep : str
@@ -73,6 +84,9 @@ class TrainingConfig:
     warmup_epochs: float = 0.0
     label_smoothing: float = 0.0
     logit_adjustment: float = 0.0
+    class_weight: float = 0.0
+    balance: float = 0.0
+    focal: float = 0.0
     average_decay: float = 0.0
     augment: bool = True
     frame_width_px: int = 0
@@ -82,7 +96,9 @@ class TrainingConfig:
     frozen_blocks: int = 0
     layer_decay: float = 1.0
     drop_path: float = 0.0
+    artefacts: float = 0.0
     mixup: float = 0.0
+    cutmix: float = 0.0
     patience: int = 8
     keep: str = "best"
     precision: str = "auto"
@@ -101,6 +117,11 @@ class TrainingConfig:
             raise UsageError(f"crop_px has sides from 32 to 1024. Received: {list(self.crop_px)}.")
         if self.architecture in _OF_ONE_SIZE and (self.crop_px or self.frame_width_px):
             raise UsageError(f"{self.architecture} has one picture size: leave crop_px and frame_width_px out.")
+
+    @property
+    def removed_prior(self) -> float:
+        """The exponent of the class prior that training takes out of the logits."""
+        return removed_prior(self.as_dict())
 
     def as_dict(self) -> dict[str, Any]:
         """Return the configuration as it is written to disk."""
@@ -121,6 +142,9 @@ _RANGES = {
     "warmup_epochs": (0.0, 1000.0),
     "label_smoothing": (0.0, 0.9),
     "logit_adjustment": (0.0, 3.0),
+    "class_weight": (0.0, 1.0),
+    "balance": (0.0, 1.0),
+    "focal": (0.0, 10.0),
     "average_decay": (0.0, 0.99999),
     "frame_width_px": (0, 2048),
     "least_area": (0.01, 1.0),
@@ -128,7 +152,9 @@ _RANGES = {
     "frozen_blocks": (0, 24),
     "layer_decay": (0.01, 1.0),
     "drop_path": (0.0, 0.9),
+    "artefacts": (0.0, 1.0),
     "mixup": (0.0, 10.0),
+    "cutmix": (0.0, 10.0),
 }
 _OF_ONE_SIZE = ("seed-cnn",)
 _CHOICES = {
@@ -160,6 +186,15 @@ DEFAULTS = {
         for name in ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
     },
 }
+
+
+def removed_prior(configuration: Mapping[str, Any]) -> float:
+    """Return the exponent of the class prior that a written configuration takes out of the logits.
+
+    Logit adjustment, class weights and balanced drawing each take the prior out to a power, and the powers add up: the
+    true posterior is the softmax of the logits plus this times the logarithm of the prior.
+    """
+    return float(sum(configuration.get(name, 0.0) for name in ("logit_adjustment", "class_weight", "balance")))
 
 
 def default_config(architecture: str) -> TrainingConfig:

@@ -21,6 +21,7 @@ from skinai.model.architectures import LOGITS, build_network, find_architecture
 from skinai.model.bundle import EMBEDDING, FEATURE_MAP, KERAS_FILE, PROBABILITIES, Bundle, load_bundle
 from skinai.model.export import load_keras_model
 from skinai.training.calibration import Calibration, fit_calibration
+from skinai.training.config import removed_prior
 from skinai.training.fit import class_prior, run_network
 from skinai.training.record import LOG_FILE, list_versions
 from skinai.training.run import as_subset, check_out, describe_licence, load_run_data, with_labels_of, write_folder
@@ -39,7 +40,8 @@ def build_ensemble(
     Parameters
     ----------
     members : sequence of Path
-        Model folders of networks trained on the same split, with the same frame, label set and logit adjustment.
+        Model folders of networks trained on the same split, with the same frame, label set and treatment of the
+        class prior.
     data : DataFolder
         The data they were trained on; `valid` is read from it.
     out : Path
@@ -77,8 +79,8 @@ def build_ensemble(
     averaged = join_networks(networks, first.frame, views, neutral)
     logits = run_network(keras.Model(averaged.input, averaged.get_layer(LOGITS).output), valid.pixels)
     prior = class_prior(train.truth, len(data.labels))
-    adjustment = first.facts["training"]["configuration"]["logit_adjustment"]
-    calibration, tried = fit_calibration(logits, valid.truth, prior, logit_adjustment=adjustment)
+    removed = removed_prior(first.facts["training"]["configuration"])
+    calibration, tried = fit_calibration(logits, valid.truth, prior, removed=removed)
     facts = {
         "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "data": first.facts["data"],
@@ -229,9 +231,9 @@ def _check_members(bundles: Sequence[Bundle], *, answers: int) -> None:
             ("split", bundle.facts["files"][SPLIT_FILE], first.facts["files"][SPLIT_FILE]),
             ("pictures", bundle.facts["data"]["pictures_sha256"], first.facts["data"]["pictures_sha256"]),
             (
-                "logit adjustment",
-                bundle.facts["training"]["configuration"]["logit_adjustment"],
-                first.facts["training"]["configuration"]["logit_adjustment"],
+                "treatment of the class prior",
+                removed_prior(bundle.facts["training"]["configuration"]),
+                removed_prior(first.facts["training"]["configuration"]),
             ),
         ):
             if mine != other:

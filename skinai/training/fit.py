@@ -20,7 +20,7 @@ from skinai.data.images import FrameRule
 from skinai.errors import UsageError
 from skinai.model.architectures import Architecture, BuildOptions, build_network, find_architecture
 from skinai.model.efficientnet_lite import find_depths, find_imagenet_weights, load_imagenet_weights
-from skinai.training.augmentation import RandomColour, RandomView
+from skinai.training.augmentation import RandomArtefacts, RandomColour, RandomView
 from skinai.training.calibration import fit_calibration, logit_offset
 from skinai.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from skinai.training.config import TrainingConfig
@@ -92,7 +92,9 @@ def fit_network(
     truth = np.eye(class_count, dtype=np.float32)[train.truth]
     while len(history) < config.epochs and not _is_over(history, config):
         epoch, start = len(history), time.monotonic()
-        batches = FrameBatches(train.pixels, truth, batch_size=config.batch_size, seed=config.seed, epoch=epoch)
+        batches = FrameBatches(
+            train.pixels, truth, batch_size=config.batch_size, seed=config.seed, epoch=epoch, chances=trainer.chances
+        )
         bar = keras.utils.Progbar(len(batches), verbose=int(verbose and sys.stdout.isatty()), stateful_metrics=["loss"])
         loss = trainer.run_epoch(batches, epoch, partial(_show, bar))
         scores = trainer.validate(valid)
@@ -222,14 +224,17 @@ class _Trainer:
         for layer in self.network.layers:
             layer.trainable = self.depths[layer.name] >= config.frozen_blocks
         self.prior = prior
-        # Added to the logits by the loss; the softmax of the sum is the true posterior.
-        self.offset = logit_offset(prior, exponent=1.0, logit_adjustment=config.logit_adjustment)
+        # Added to the logits by the loss; the softmax of the sum is the posterior of the pictures as they are drawn.
+        self.offset = logit_offset(prior, exponent=1.0, removed=config.logit_adjustment)
+        self.class_weights = _share_out(prior, config.class_weight)
+        self.chances = _share_out(prior, config.balance) if config.balance else None
         views = {
             crop: RandomView(*crop, area=(config.least_area, 1.0), degrees=config.degrees, seed=config.seed + 1)
             for crop in dict.fromkeys(crops)
         }
         self.views = [views[crop] for crop in crops]
         self.colour = RandomColour(seed=config.seed + 2, dtype="float32")
+        self.artefacts = RandomArtefacts(config.artefacts, seed=config.seed + 4)
         self.mixing = keras.random.SeedGenerator(config.seed + 3)
         self.optimizer = self._build_optimizer()
         self.optimizer.build(self.network.trainable_variables)
@@ -269,7 +274,7 @@ class _Trainer:
         finally:
             _assign(self.network.weights, live)
         # What calibration mends does not count against an epoch.
-        _, tried = fit_calibration(logits, valid.truth, self.prior, logit_adjustment=self.config.logit_adjustment)
+        _, tried = fit_calibration(logits, valid.truth, self.prior, removed=self.config.removed_prior)
         best = min(tried, key=lambda row: row["log_loss"])
         return {name: best[name] for name in ("log_loss", "accuracy", "balanced_accuracy")}
 
@@ -301,7 +306,7 @@ class _Trainer:
     def _state(self) -> list[Any]:
         """Return the variables of the network and of every random number generator."""
         views = [variable for view in dict.fromkeys(self.views) for variable in view.variables]
-        return [*self.network.variables, *views, *self.colour.variables, self.mixing.state]
+        return [*self.network.variables, *views, *self.colour.variables, *self.artefacts.variables, self.mixing.state]
 
     def _averaged(self) -> list[np.ndarray]:
         source = self.average if self.config.average_decay else self.network.weights
@@ -311,13 +316,23 @@ class _Trainer:
         pictures = tf.cast(frames, tf.float32)
         if self.config.augment:
             pictures = self.colour(view(pictures, training=True), training=True)
+        if self.config.artefacts:
+            pictures = self.artefacts(pictures, training=True)
         if self.config.mixup:
             pictures, truth = self._mix(pictures, truth)
+        if self.config.cutmix:
+            pictures, truth = self._paste(pictures, truth)
         weights = self.network.trainable_variables
         with tf.GradientTape() as tape:
             logits = self.network(pictures, training=True) + self.offset
             smoothed = truth * (1 - self.config.label_smoothing) + self.config.label_smoothing / self.class_count
-            loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(smoothed, logits))
+            losses = tf.nn.softmax_cross_entropy_with_logits(smoothed, logits)
+            if self.config.focal:
+                answered = tf.reduce_sum(truth * tf.nn.softmax(logits), axis=-1)
+                losses *= tf.maximum(1 - answered, 1e-6) ** self.config.focal
+            if self.config.class_weight:
+                losses *= tf.linalg.matvec(truth, self.class_weights)
+            loss = tf.reduce_mean(losses)
             scaled = self.optimizer.scale_loss(loss)
         self.optimizer.apply(tape.gradient(scaled, [variable.value for variable in weights]), weights)
         if self.config.average_decay:
@@ -329,6 +344,24 @@ class _Trainer:
         weight = keras.random.beta((), self.config.mixup, self.config.mixup, seed=self.mixing)
         mixed = [weight * value + (1 - weight) * value[::-1] for value in (pictures, truth)]
         return mixed[0], mixed[1]
+
+    def _paste(self, pictures: Any, truth: Any) -> tuple[Any, Any]:
+        """Paste one rectangle of each picture's mirror image in the batch; the truth is shared by area."""
+        height, width = (tf.shape(pictures)[axis] for axis in (1, 2))
+        kept = keras.random.beta((), self.config.cutmix, self.config.cutmix, seed=self.mixing)
+        across, down = (
+            tf.abs((tf.range(size, dtype=tf.float32) + 0.5) / tf.cast(size, tf.float32) - middle)
+            < tf.sqrt(1 - kept) / 2
+            for size, middle in zip(
+                (width, height), tf.unstack(keras.random.uniform((2,), seed=self.mixing)), strict=True
+            )
+        )
+        inside = tf.cast(down[:, None] & across[None, :], tf.float32)[None, :, :, None]
+        weight = 1 - tf.reduce_mean(inside)  # what is left of it once the edge has cut the rectangle
+        return (
+            pictures * (1 - inside) + pictures[::-1] * inside,
+            weight * truth + (1 - weight) * truth[::-1],
+        )
 
     def _update_average(self) -> None:
         # Early on the average follows the weights closely, so it never remembers the untrained head.
@@ -358,6 +391,12 @@ class _Trainer:
         decay = config.weight_decay if config.optimizer == "adamw" else 0.0
         optimizer = LayerwiseAdamW(rate, decay=decay, factors=factors)
         return keras.optimizers.LossScaleOptimizer(optimizer) if self.precision == "float16" else optimizer
+
+
+def _share_out(prior: np.ndarray, power: float) -> np.ndarray:
+    """Return a factor a class, in proportion to ``prior ** -power``, that is 1 on the average over the pictures."""
+    factors = prior**-power
+    return (factors / (prior @ factors)).astype(np.float32)
 
 
 def _crops(config: TrainingConfig, architecture: Architecture) -> list[tuple[int, int]]:

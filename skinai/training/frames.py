@@ -195,12 +195,36 @@ def _is_stale(path: Path) -> bool:
 
 
 class FrameBatches(keras.utils.PyDataset):
-    """Batches of frames and one-hot truth, in an order that depends on seed and epoch alone."""
+    """Batches of frames and one-hot truth, in an order that depends on seed and epoch alone.
 
-    def __init__(self, pixels: np.ndarray, truth: np.ndarray, *, batch_size: int, seed: int, epoch: int) -> None:
+    Parameters
+    ----------
+    pixels : ndarray of shape (n, height, width, 3), uint8
+    truth : ndarray of shape (n, classes)
+        One-hot.
+    batch_size, seed, epoch : int
+    chances : ndarray of shape (classes,), optional
+        How often a picture of each class is drawn, relatively; n are drawn with repetition. Default: each once.
+    """
+
+    def __init__(
+        self,
+        pixels: np.ndarray,
+        truth: np.ndarray,
+        *,
+        batch_size: int,
+        seed: int,
+        epoch: int,
+        chances: np.ndarray | None = None,
+    ) -> None:
         super().__init__()
         self.pixels, self.truth, self.batch_size = pixels, truth, batch_size
-        self.order = np.random.default_rng((seed, epoch)).permutation(len(pixels))
+        rng = np.random.default_rng((seed, epoch))
+        if chances is None:
+            self.order = rng.permutation(len(pixels))
+        else:
+            weights = truth.astype(np.float64) @ chances
+            self.order = rng.choice(len(pixels), size=len(pixels), p=weights / weights.sum())
 
     def __len__(self) -> int:
         return -(-len(self.order) // self.batch_size)

@@ -166,7 +166,7 @@ def train_model(
     _write_log(history, out)
     prior = class_prior(train.truth, len(codes))
     calibration, calibrations = fit_calibration(
-        run_network(network, valid.pixels), valid.truth, prior, logit_adjustment=config.logit_adjustment
+        run_network(network, valid.pixels), valid.truth, prior, removed=config.removed_prior
     )
     model = finish_network(network, offset=np.array(calibration.offset), temperature=calibration.temperature)
     facts = {

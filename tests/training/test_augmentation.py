@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skinai.training.augmentation import RandomColour, RandomView
+from skinai.training.augmentation import RandomArtefacts, RandomColour, RandomView
 
 
 def disc(size=(192, 256), radius=30):
@@ -16,6 +16,7 @@ def test_outside_training_nothing_changes():
     pictures = np.random.default_rng(1).integers(0, 256, (2, 96, 128, 3), dtype=np.uint8)
     assert (np.asarray(RandomView(64, 64)(pictures)) == pictures).all()
     assert (np.asarray(RandomColour()(pictures)) == pictures).all()
+    assert (np.asarray(RandomArtefacts(1.0)(pictures)) == pictures).all()
 
 
 def test_a_view_that_changes_nothing_is_the_picture_itself():
@@ -71,7 +72,7 @@ def test_contrast_keeps_the_mean_and_saturation_keeps_grey():
     assert np.abs(np.asarray(saturation(grey, training=True)) - grey).max() < 0.01
 
 
-@pytest.mark.parametrize("layer", [RandomView(32, 32, seed=9), RandomColour(seed=9)])
+@pytest.mark.parametrize("layer", [RandomView(32, 32, seed=9), RandomColour(seed=9), RandomArtefacts(1.0, seed=9)])
 def test_the_random_state_is_a_variable_so_that_a_checkpoint_holds_it(layer):
     pictures = np.random.default_rng(4).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
     state = [variable.numpy() for variable in layer.variables]
@@ -96,3 +97,34 @@ def test_a_wide_view_turned_by_a_right_angle_stays_inside_the_picture():
         # 128 px of the view's width show the picture's 96 px of height; its height shows 72 px of the width.
         assert (np.diff(view[:, 0]) > 0).all() or (np.diff(view[:, 0]) < 0).all()
         assert np.ptp(view[:, 0]) == pytest.approx(255 * 71.25 / 127, abs=3)
+
+
+def test_artefacts_come_as_often_as_asked_and_only_ever_darken_a_plain_picture():
+    pictures = np.full((400, 48, 64, 3), 200, np.uint8)
+    for chance in (0.0, 0.3, 1.0):
+        drawn = np.asarray(RandomArtefacts(chance, seed=11)(pictures, training=True))
+        assert drawn.min() >= 0
+        assert drawn.max() <= 200.001
+        # A blur of one grey is that grey, so only hairs and corners can show; a corner always reaches the edge.
+        cornered = (drawn[:, 0, 0] < 190).all(axis=-1).mean()
+        assert cornered == pytest.approx(chance, abs=0.08)
+        touched = (drawn < 190).any(axis=(1, 2, 3)).mean()
+        assert touched == pytest.approx(1 - (1 - chance) ** 2, abs=0.1)
+
+
+def test_hair_leaves_most_of_the_middle_to_be_seen():
+    pictures = np.full((200, 96, 128, 3), 200, np.uint8)
+    middle = np.asarray(RandomArtefacts(1.0, seed=12)(pictures, training=True))[:, 32:64, 48:80, 0]
+    hidden = (middle < 150).mean(axis=(1, 2))
+    assert 0.003 < hidden.mean() < 0.1
+    assert hidden.max() < 0.4
+
+
+def test_blur_smooths_what_is_fine_and_keeps_the_mean():
+    noise = np.random.default_rng(13).integers(0, 256, (64, 32, 32, 3), dtype=np.uint8)
+    layer = RandomArtefacts(1.0, seed=14)
+    layer.HAIRS = 0
+    middle = np.asarray(layer(noise, training=True))[:, 12:20, 12:20]
+    before = noise[:, 12:20, 12:20].astype(np.float32)
+    assert middle.std(axis=(1, 2)).mean() < 0.75 * before.std(axis=(1, 2)).mean()
+    assert middle.mean() == pytest.approx(before.mean(), abs=4)

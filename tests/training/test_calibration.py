@@ -20,11 +20,11 @@ def evidence():
 def test_exponent_one_restores_the_posterior_and_zero_balances_it():
     prior = np.array([0.9, 0.1])
     # A network without evidence, trained with logit adjustment, gives equal logits.
-    posterior = np.exp(log_softmax(np.zeros((1, 2)) + logit_offset(prior, exponent=1.0, logit_adjustment=1.0)))
-    balanced = np.exp(log_softmax(np.zeros((1, 2)) + logit_offset(prior, exponent=0.0, logit_adjustment=1.0)))
+    posterior = np.exp(log_softmax(np.zeros((1, 2)) + logit_offset(prior, exponent=1.0, removed=1.0)))
+    balanced = np.exp(log_softmax(np.zeros((1, 2)) + logit_offset(prior, exponent=0.0, removed=1.0)))
     assert posterior[0] == pytest.approx([0.9, 0.1])
     assert balanced[0] == pytest.approx([0.5, 0.5])
-    assert logit_offset(prior, exponent=1.0, logit_adjustment=0.0) == pytest.approx([0, 0])
+    assert logit_offset(prior, exponent=1.0, removed=0.0) == pytest.approx([0, 0])
 
 
 def test_scores_are_worked_by_hand():
@@ -39,14 +39,14 @@ def test_scores_are_worked_by_hand():
 def test_the_best_exponent_and_temperature_undo_what_was_done_to_the_logits(evidence, sharpness):
     logits, truth = evidence
     logits = sharpness * logits - (1 - sharpness) * np.log(PRIOR)
-    _, table = fit_calibration(logits, truth, PRIOR, logit_adjustment=1.0)
+    _, table = fit_calibration(logits, truth, PRIOR, removed=1.0)
     best = min(table, key=lambda row: row["log_loss"])
     assert best["exponent"] == pytest.approx(1.0, abs=0.15)
     assert best["temperature"] == pytest.approx(sharpness, rel=0.15)
 
 
 def test_the_exponent_is_the_smallest_one_that_valid_cannot_tell_from_the_best(evidence):
-    calibration, table = fit_calibration(*evidence, PRIOR, logit_adjustment=1.0)
+    calibration, table = fit_calibration(*evidence, PRIOR, removed=1.0)
     assert tuple(row["exponent"] for row in table) == EXPONENTS
     best = min(table, key=lambda row: row["log_loss"])
     limit = best["log_loss"] + best["log_loss_error"]
@@ -58,6 +58,6 @@ def test_the_exponent_is_the_smallest_one_that_valid_cannot_tell_from_the_best(e
 
 def test_applied_logits_score_what_the_table_says(evidence):
     logits, truth = evidence
-    calibration, table = fit_calibration(logits, truth, PRIOR, logit_adjustment=1.0)
+    calibration, table = fit_calibration(logits, truth, PRIOR, removed=1.0)
     chosen = next(row for row in table if row["exponent"] == calibration.exponent)
     assert score_logits(calibration.apply(logits), truth)["log_loss"] == pytest.approx(chosen["log_loss"], abs=1e-4)

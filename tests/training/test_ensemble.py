@@ -79,7 +79,7 @@ def test_networks_that_do_not_fit_together_are_refused(members, small_data, tmp_
     facts = json.loads((other / "bundle.json").read_text())
     facts["training"]["configuration"]["logit_adjustment"] = 1.0
     (other / "bundle.json").write_text(json.dumps(facts))
-    with pytest.raises(UsageError, match="seed1 and seed0 differ in their logit adjustment"):
+    with pytest.raises(UsageError, match="seed1 and seed0 differ in their treatment of the class prior"):
         build_ensemble([members[0], other], data, tmp_path / "unlike")
     assert not (tmp_path / "unlike").exists()
 

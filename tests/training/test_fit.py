@@ -20,7 +20,7 @@ from skinai.errors import UsageError
 from skinai.model.architectures import BuildOptions, build_network, find_architecture
 from skinai.model.efficientnet_lite import find_depths
 from skinai.training import fit as fit_module
-from skinai.training.calibration import fit_calibration
+from skinai.training.calibration import fit_calibration, log_softmax, logit_offset
 from skinai.training.config import TrainingConfig, default_config
 from skinai.training.fit import (
     Subset,
@@ -44,6 +44,10 @@ def subsets(small_data):
         data, split_lesions(data.table), find_architecture("seed-cnn").frame, subsets=("train", "valid"), verbose=False
     )
     return tuple(as_subset(run.frames[name], data.labels.codes) for name in ("train", "valid"))
+
+
+def softmax(logits):
+    return np.exp(log_softmax(logits))
 
 
 def fit(config, subsets, path, **options):
@@ -84,7 +88,7 @@ def test_a_resumed_run_ends_with_the_same_weights(subsets, tmp_path, changes):
 
 
 def test_every_device_of_the_bench_survives_an_interruption(small_data, tmp_path):
-    """Progressive crops, mixup, stochastic depth, slow and frozen early layers: stopped between two crop sizes."""
+    """Progressive crops, artefacts, mixing, weighing, uneven drawing, frozen layers: stopped between two crop sizes."""
     config = replace(
         default_config("efficientnet-lite0"),
         init="random",
@@ -92,7 +96,12 @@ def test_every_device_of_the_bench_survives_an_interruption(small_data, tmp_path
         batch_size=16,
         frame_width_px=64,
         crop_px=(32, 48),
+        artefacts=0.5,
         mixup=0.2,
+        cutmix=0.5,
+        focal=1.0,
+        class_weight=0.3,
+        balance=0.5,
         drop_path=0.2,
         layer_decay=0.9,
         frozen_blocks=3,
@@ -130,7 +139,7 @@ def test_the_last_epoch_is_kept_where_valid_must_choose_nothing(subsets, tmp_pat
     assert len(history) == 4
     assert kept_epoch(history, config) == 4
     prior = class_prior(subsets[0].truth, 7)
-    _, tried = fit_calibration(run_network(network, subsets[1].pixels), subsets[1].truth, prior, logit_adjustment=0.0)
+    _, tried = fit_calibration(run_network(network, subsets[1].pixels), subsets[1].truth, prior, removed=0.0)
     assert min(row["log_loss"] for row in tried) == pytest.approx(history[-1]["valid_log_loss"], abs=1e-4)
 
 
@@ -175,7 +184,7 @@ def test_training_stops_early_and_returns_the_best_weights(subsets, tmp_path):
     assert len(history) == min(best + 2, 12)
     assert history[-1]["valid_log_loss"] > history[best - 1]["valid_log_loss"]
     prior = class_prior(subsets[0].truth, 7)
-    _, tried = fit_calibration(run_network(network, subsets[1].pixels), subsets[1].truth, prior, logit_adjustment=0.0)
+    _, tried = fit_calibration(run_network(network, subsets[1].pixels), subsets[1].truth, prior, removed=0.0)
     least = min(row["log_loss"] for row in tried)
     assert least == pytest.approx(history[best - 1]["valid_log_loss"], abs=1e-4)
 
@@ -293,3 +302,44 @@ def test_a_subset_holds_pictures_and_classes(subsets):
     assert isinstance(train, Subset)
     assert train.pixels.shape[1:] == (96, 128, 3)
     assert set(valid.truth) <= set(range(7))
+
+
+@pytest.mark.parametrize("taken_out", [{}, {"logit_adjustment": 1.0}, {"class_weight": 1.0}, {"balance": 1.0}])
+def test_the_prior_that_training_takes_out_is_the_one_that_calibration_puts_back(taken_out, tmp_path):
+    """Black pictures tell nothing, so the posterior must be the prior, however the classes were weighed."""
+    truth = np.array([0] * 160 + [1] * 40)
+    frame = find_architecture("seed-cnn").frame
+    pictures = Subset(np.zeros((200, frame.height_px, frame.width_px, 3), np.uint8), truth)
+    config = replace(
+        default_config("seed-cnn"), epochs=12, learning_rate=0.02, augment=False, precision="float32", **taken_out
+    )
+    network, _ = fit_network(
+        config, pictures, pictures, class_count=2, checkpoint_path=tmp_path / "c.npz", data_hash="x", verbose=False
+    )
+    prior = class_prior(truth, 2)
+    logits = run_network(network, pictures.pixels[:1])
+    posterior = softmax(logits + logit_offset(prior, exponent=1.0, removed=config.removed_prior))
+    np.testing.assert_allclose(posterior[0], [0.8, 0.2], atol=0.06)
+    if taken_out:
+        assert abs(softmax(logits)[0, 0] - 0.8) > 0.1
+
+
+def test_focal_loss_cares_less_for_what_is_answered_well(subsets, tmp_path):
+    config = replace(default_config("seed-cnn"), epochs=1, precision="float32")
+    _, plain = fit(config, subsets, tmp_path / "plain.npz")
+    _, focal = fit(replace(config, focal=2.0), subsets, tmp_path / "focal.npz")
+    assert focal[0]["loss"] < 0.9 * plain[0]["loss"]
+
+
+def test_a_pasted_rectangle_shares_the_truth_by_its_area(tmp_path):
+    config = replace(default_config("seed-cnn"), cutmix=1.0)
+    trainer = fit_module._Trainer(config, find_architecture("seed-cnn"), np.array([0.5, 0.5]), 2, steps=1)
+    pictures = np.zeros((2, 60, 80, 3), np.float32)
+    pictures[1] = 1.0
+    areas = []
+    for _ in range(20):
+        mixed, truth = trainer._paste(tf.constant(pictures), tf.constant(np.eye(2, dtype=np.float32)))
+        area = float(np.asarray(mixed)[0].mean())
+        np.testing.assert_allclose(np.asarray(truth), [[1 - area, area], [area, 1 - area]], atol=1e-5)
+        areas.append(area)
+    assert min(areas) < 0.2 < max(areas)

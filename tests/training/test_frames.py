@@ -8,7 +8,7 @@ import pytest
 from skinai.data.images import FrameRule
 from skinai.data.metadata import read_data_folder
 from skinai.training import frames as frames_module
-from skinai.training.frames import frame_cache, load_frames
+from skinai.training.frames import FrameBatches, frame_cache, load_frames
 
 RULE = FrameRule(32, 24)
 
@@ -104,3 +104,15 @@ def test_the_folder_of_the_cache_can_be_chosen(monkeypatch, tmp_path):
     monkeypatch.delenv("SKINAI_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert frame_cache() == tmp_path / "skinai" / "frames"
+
+
+def test_rare_classes_are_drawn_as_often_as_asked():
+    truth = np.eye(2, dtype=np.float32)[[0] * 900 + [1] * 100]
+    pixels = np.arange(1000)
+    whole = FrameBatches(pixels, truth, batch_size=64, seed=1, epoch=0)
+    assert sorted(whole.order) == list(range(1000))
+    even = FrameBatches(pixels, truth, batch_size=64, seed=1, epoch=0, chances=np.array([1 / 0.9, 1 / 0.1]))
+    assert len(even.order) == 1000
+    assert truth[even.order, 1].mean() == pytest.approx(0.5, abs=0.05)
+    again = FrameBatches(pixels, truth, batch_size=64, seed=1, epoch=0, chances=np.array([1 / 0.9, 1 / 0.1]))
+    assert (even.order == again.order).all()
