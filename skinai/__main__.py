@@ -240,7 +240,7 @@ def _evaluate(
     as_json: bool,
     by_picture: bool = False,
 ) -> int:
-    from skinai.data.predictions import predictions_file
+    from skinai.artefacts import predictions_file
     from skinai.evaluation.decision import DECISION_FILE, fit_decision, read_decision
     from skinai.evaluation.report import REPORT_FILE, evaluate_predictions, read_report, write_report
 

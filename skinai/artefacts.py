@@ -19,6 +19,11 @@ from typing import Any
 TEMPORARY_PREFIX = ".tmp-"
 
 
+def predictions_file(subset: str) -> str:
+    """Return the file name of a subset's predictions in a model folder."""
+    return f"predictions_{subset}.csv"
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path with the same suffix; on success it replaces `path`, on failure it is removed."""

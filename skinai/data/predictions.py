@@ -15,11 +15,6 @@ from skinai.labels import HAM10000, LabelSet
 SUBGROUPS = ("age_band", "sex", "localization", "dx_type")
 
 
-def predictions_file(subset: str) -> str:
-    """Return the file name of a subset's predictions in a model folder."""
-    return f"predictions_{subset}.csv"
-
-
 def build_predictions(rows: pd.DataFrame, probabilities: np.ndarray, labels: LabelSet = HAM10000) -> pd.DataFrame:
     """Join probabilities with what is known of their pictures.
 

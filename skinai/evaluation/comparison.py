@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from skinai.data.predictions import predictions_file, probability_matrix, read_predictions
+from skinai.artefacts import predictions_file
+from skinai.data.predictions import probability_matrix, read_predictions
 from skinai.errors import DataError
 from skinai.evaluation import metrics
 from skinai.evaluation.report import DRAWS, OVERALL, SEED, Estimate

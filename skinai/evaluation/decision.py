@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from skinai.artefacts import hash_file, write_json
-from skinai.data.predictions import predictions_file, probability_matrix, read_predictions
+from skinai.artefacts import hash_file, predictions_file, write_json
 from skinai.errors import DataError
 from skinai.evaluation import metrics
 from skinai.labels import HAM10000, LabelSet
@@ -81,6 +80,8 @@ def fit_decision(folder: Path, *, fingerprint: str, labels: LabelSet = HAM10000)
         The model's.
     labels : LabelSet
     """
+    from skinai.data.predictions import probability_matrix, read_predictions  # pandas, which serving does without
+
     path = folder / predictions_file("valid")
     table = read_predictions(path, labels)
     truth = np.array([labels.index(code) for code in table["truth"]])

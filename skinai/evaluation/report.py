@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinai.artefacts import hash_file, write_json
-from skinai.data.predictions import predictions_file, probability_matrix, read_predictions
+from skinai.artefacts import hash_file, predictions_file, write_json
+from skinai.data.predictions import probability_matrix, read_predictions
 from skinai.errors import DataError
 from skinai.evaluation import metrics
 from skinai.evaluation.decision import Decision, rates

@@ -46,6 +46,23 @@ class ReferenceIndex:
         """Return embeddings of shape (n, channels) as vectors of length 1, shape (n, dimensions)."""
         return _to_length_1((_to_length_1(embeddings) - self.mean) @ self.directions.T)
 
+    def locate(self, embedding: np.ndarray) -> np.ndarray:
+        """Return where one embedding lies among the training pictures.
+
+        Parameters
+        ----------
+        embedding : ndarray of shape (channels,)
+
+        Returns
+        -------
+        ndarray of shape (dimensions + 1,), float32
+            Its coordinates along the directions, and its distance from what the directions span.
+        """
+        away = _to_length_1(embedding[None])[0] - self.mean
+        along = self.directions @ away
+        rest = np.sqrt(max(float(away @ away - along @ along), 0.0))
+        return np.append(along, rest).astype(np.float32)
+
     def find_nearest(self, embedding: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows nearest to one embedding, at most one a lesion, and their cosine similarities.
 

@@ -168,15 +168,16 @@ _CHOICES = {
 _FINE_TUNED = TrainingConfig(
     architecture="efficientnet-lite0",
     init="imagenet",
-    epochs=20,
+    epochs=12,
     optimizer="adamw",
     learning_rate=6e-4,
     weight_decay=0.02,
     schedule="cosine",
     warmup_epochs=1.0,
-    label_smoothing=0.05,
     logit_adjustment=1.0,
     average_decay=0.998,
+    least_area=0.3,
+    drop_path=0.1,
 )
 
 DEFAULTS = {

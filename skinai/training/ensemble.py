@@ -101,7 +101,8 @@ def build_ensemble(
     logs = [pd.read_csv(bundle.folder / LOG_FILE).assign(member=bundle.name) for bundle in bundles]
     write_atomic(out / LOG_FILE, pd.concat(logs).to_csv(index=False, lineterminator="\n"))
     model = join_networks(networks, first.frame, views, calibration)
-    return write_folder(model, first.frame, out, data, split, run, facts, ensemble=True)
+    head = join_heads(bundles, networks, calibration)
+    return write_folder(model, first.frame, out, data, split, run, facts, head=head, ensemble=True)
 
 
 def check_views(views: Sequence[str]) -> None:
@@ -149,6 +150,20 @@ def join_networks(
         joined = layers.Concatenate(name=name)(parts) if len(parts) > 1 else layers.Identity(name=name)(parts[0])
         outputs.append(joined)
     return keras.Model(pictures, outputs, name="ensemble")
+
+
+def join_heads(
+    bundles: Sequence[Bundle], networks: Sequence[keras.Model], calibration: Calibration
+) -> np.ndarray | None:
+    """Return the last layers' weights for the joined feature map, shape (channels, classes), calibrated.
+
+    They give the members' mean answer for the first view. None where a member has no global average.
+    """
+    names = [bundle.facts["training"]["configuration"]["architecture"] for bundle in bundles]
+    if not all(find_architecture(name).is_pooled for name in names):
+        return None
+    kernels = [network.get_layer(LOGITS).get_weights()[0] for network in networks]
+    return np.concatenate(kernels) / len(kernels) / calibration.temperature
 
 
 class View(layers.Layer):

@@ -19,8 +19,7 @@ from typing import Any
 
 import pandas as pd
 
-from skinai.artefacts import write_json
-from skinai.data.predictions import predictions_file
+from skinai.artefacts import predictions_file, write_json
 from skinai.errors import DataError
 from skinai.model.bundle import BUNDLE_FILE
 from skinai.training.checkpoint import CHECKPOINT_FILE

@@ -17,16 +17,16 @@ import pandas as pd
 import tensorflow as tf
 from PIL import Image
 
-from skinai.artefacts import hash_file, remove_stale_temporaries, write_atomic, write_json
+from skinai.artefacts import hash_file, predictions_file, remove_stale_temporaries, write_atomic, write_json
 from skinai.data.drawing import draw_lesion
 from skinai.data.images import FrameRule, frame_picture
 from skinai.data.metadata import DataFolder, Remark, listed
-from skinai.data.predictions import build_predictions, predictions_file, write_predictions
+from skinai.data.predictions import build_predictions, write_predictions
 from skinai.data.split import SPLIT_FILE, check_split, read_near_duplicates, read_split
 from skinai.data.summary import DATASET_FILE, build_summary
 from skinai.errors import DataError, UsageError
 from skinai.labels import HAM10000, LabelSet
-from skinai.model.architectures import finish_network
+from skinai.model.architectures import LOGITS, finish_network
 from skinai.model.bundle import (
     BUNDLE_FILE,
     EMBEDDING,
@@ -39,6 +39,7 @@ from skinai.model.bundle import (
     write_bundle,
 )
 from skinai.model.export import export_litert, save_keras_model
+from skinai.model.head import HEAD_FILE, write_head
 from skinai.model.reference import REFERENCE_FILE, build_reference, write_reference
 from skinai.model.session import Session
 from skinai.training.calibration import fit_calibration
@@ -193,7 +194,8 @@ def train_model(
         "versions": list_versions(),
         "licence": describe_licence(data.labels),
     }
-    bundle = write_folder(model, architecture.frame, out, data, split, run, facts)
+    head = model.get_layer(LOGITS).get_weights()[0] if architecture.is_pooled else None
+    bundle = write_folder(model, architecture.frame, out, data, split, run, facts, head=head)
     (out / CHECKPOINT_FILE).unlink(missing_ok=True)
     return bundle
 
@@ -264,7 +266,7 @@ def with_labels_of(bundle: Bundle, data: DataFolder) -> DataFolder:
 
 def remove_weights(folder: Path) -> None:
     """Leave of a model folder what shows how it answered: predictions, report, split, log and record."""
-    for part in (BUNDLE_FILE, KERAS_FILE, EXPORT_FILE, PROBE_FILE, DATASET_FILE, REFERENCE_FILE):
+    for part in (BUNDLE_FILE, KERAS_FILE, EXPORT_FILE, PROBE_FILE, DATASET_FILE, REFERENCE_FILE, HEAD_FILE):
         (folder / part).unlink(missing_ok=True)
 
 
@@ -360,9 +362,13 @@ def write_folder(
     run: RunData,
     facts: dict[str, Any],
     *,
+    head: np.ndarray | None,
     ensemble: bool = False,
 ) -> Bundle:
-    """Write every part, and ``bundle.json`` last: a folder without it is no model."""
+    """Write every part, and ``bundle.json`` last: a folder without it is no model.
+
+    `head` holds the last layer's weights, shape (channels, classes), where it follows a global average.
+    """
     # Several networks fit into a model folder only without a Keras file and with weights of 16 bits.
     if not ensemble:
         save_keras_model(model, out / KERAS_FILE)
@@ -370,11 +376,13 @@ def write_folder(
     write_atomic(out / SPLIT_FILE, split.to_csv(index=False, lineterminator="\n"))
     write_folder_predictions(out, run.frames["valid"], data.labels, "valid")
     _write_reference(model, out, run.frames["train"])
+    if head is not None:
+        write_head(head, out / HEAD_FILE)
     remarks = tuple(remark.sentence for remark in run.remarks)
     write_json(out / DATASET_FILE, build_summary(data, split, unreadable=run.unreadable, remarks=remarks))
     probe = _write_probe(out)
     answer = Session(out / EXPORT_FILE).run(frame_picture(probe, frame))[PROBABILITIES]
-    parts = (SPLIT_FILE, predictions_file("valid"), DATASET_FILE, LOG_FILE, RUN_FILE, REFERENCE_FILE)
+    parts = (SPLIT_FILE, predictions_file("valid"), DATASET_FILE, LOG_FILE, RUN_FILE, REFERENCE_FILE, HEAD_FILE)
     return write_bundle(
         out,
         labels=data.labels,

@@ -1,0 +1,266 @@
+"""Fit the gate of a model: dermoscopy pictures against all that people upload instead."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+from skinai.artefacts import hash_file, write_atomic, write_json
+from skinai.data.drawing import draw_lesion
+from skinai.data.images import SUFFIXES, FrameRule, decode_picture, frame_picture
+from skinai.data.metadata import DataFolder
+from skinai.data.split import SPLIT_FILE, check_split, read_near_duplicates, read_split
+from skinai.errors import PictureError, UsageError
+from skinai.model.bundle import EMBEDDING, EXPORT_FILE, load_bundle
+from skinai.model.gates import (
+    GATE_WEIGHTS_FILE,
+    GATES_FILE,
+    KINDS,
+    PASSES,
+    Gates,
+    build_features,
+    describe_gates,
+    read_gates,
+)
+from skinai.model.reference import REFERENCE_FILE, ReferenceIndex, read_reference
+from skinai.model.session import Session
+from skinai.training.run import load_run_data, with_labels_of
+
+# Share of valid that the gate may refuse; on test at most 3 % are to be refused.
+_REFUSED_ON_VALID = 0.015
+_HIDDEN_UNITS = 48
+_PASSING = 2000
+_DRAWN = 100
+_OF_EACH_WRECK = 400
+_CROPS = 16
+_RUN = 20  # neighbours of a folder that are fitted on, or held out, together
+_WRECKS = {"enlarged": "low_detail", "blurred": "blurred"} | dict.fromkeys(
+    ("channels_swapped", "contrast", "light", "inverted"), "colours"
+)
+
+
+def fit_gates(
+    folder: Path,
+    data: DataFolder,
+    *,
+    unlike: Path | None = None,
+    seed: int = 0,
+    say: Callable[[str], object] = print,
+) -> Gates:
+    """Fit the gate of a model and write ``gates.json`` and ``gates.npz`` into its folder.
+
+    What passes are pictures of `train`, and a few lesions drawn by program, so that the examples of the app pass. What
+    is refused are pictures of `train` that were wrecked (enlarged from 16 to 44 px, blurred, channels swapped, and so
+    on), natural pictures that come with scikit-image and scikit-learn, documents and patterns drawn by program, and
+    the photographs in `unlike`. The threshold is fitted on `valid`. How much of each kind is refused is measured on
+    pictures that were held out: wrecked pictures of `valid`, and every other run of neighbours of the rest.
+
+    Parameters
+    ----------
+    folder : Path
+        A model folder with a reference index.
+    data : DataFolder
+        What the model was trained on.
+    unlike : Path, optional
+        A folder of photographs that are no dermoscopy; its subfolders are searched.
+    seed : int
+    say : callable
+        Receives one sentence at a time.
+
+    Raises
+    ------
+    UsageError
+        If the model has no reference index, or `unlike` holds no picture.
+    """
+    from skimage import data as samples  # a developer's package, used here alone
+    from sklearn.datasets import load_sample_images
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.preprocessing import StandardScaler
+
+    bundle = load_bundle(folder)
+    if not (folder / REFERENCE_FILE).is_file():
+        raise UsageError(f"{folder} has no {REFERENCE_FILE}, which the gate needs; train the model anew.")
+    data = with_labels_of(bundle, data)
+    split = check_split(read_split(folder / SPLIT_FILE), data.table, read_near_duplicates(data.path))
+    run = load_run_data(data, split, bundle.frame, subsets=("train", "valid"))
+    rng = np.random.default_rng(seed)
+    look = _Look(read_reference(folder / REFERENCE_FILE), Session(bundle.folder / EXPORT_FILE))
+    train, valid = (run.frames[subset].pixels for subset in ("train", "valid"))
+    order = rng.permutation(len(train))
+
+    say("Looking at dermoscopy pictures.")
+    fitted: list[tuple[str, np.ndarray]] = [(PASSES, look.at(train[order[:_PASSING]]))]
+    fitted.append((PASSES, look.at(_draw_lesions(bundle.frame, seed=1000))))
+    passing = look.at(valid)
+    held: dict[str, np.ndarray] = {"drawn_lesions": look.at(_draw_lesions(bundle.frame, seed=2000))}
+    say("Looking at wrecked ones.")
+    for position, (wreck, kind) in enumerate(_WRECKS.items()):
+        rows = np.roll(order, -position * _OF_EACH_WRECK)[:_OF_EACH_WRECK]
+        fitted.append((kind, look.at(_wreck(train[row], wreck, rng) for row in rows)))
+        chosen = rng.permutation(len(valid))[:_OF_EACH_WRECK]
+        held[wreck] = look.at(_wreck(valid[row], wreck, rng) for row in chosen)
+    say("Looking at other pictures.")
+    natural = [_as_colour(getattr(samples, name)()) for name in _SAMPLES]
+    natural += [np.asarray(picture) for picture in load_sample_images().images]
+    others: dict[str, list[Iterable[np.ndarray]]] = {
+        "natural": [natural[0::2], natural[1::2]],
+        "documents_and_patterns": [_draw_documents(rng), _draw_documents(rng)],
+    }
+    if unlike:
+        others["photographs"] = _read_runs(unlike)
+    for name, halves in others.items():
+        parts = []
+        for half in halves:
+            crops = _CROPS if name == "natural" else 1
+            cut = name != "documents_and_patterns"
+            views = (_cut(picture, rng) if cut else picture for picture in half for _ in range(crops))
+            parts.append(look.at(frame_picture(view, bundle.frame) for view in views))
+        fitted.append(("not_dermoscopy", parts[0]))
+        held[name] = parts[1]
+
+    features = np.concatenate([values for _, values in fitted])
+    kinds = np.concatenate([np.full(len(values), KINDS.index(kind)) for kind, values in fitted])
+    scaler = StandardScaler().fit(features)
+    network = MLPClassifier(
+        (_HIDDEN_UNITS,), alpha=0.01, max_iter=400, early_stopping=True, n_iter_no_change=20, random_state=seed
+    ).fit(scaler.transform(features), kinds)
+    arrays = {
+        "mean": scaler.mean_,
+        "scale": scaler.scale_,
+        "hidden": network.coefs_[0],
+        "hidden_bias": network.intercepts_[0],
+        "last": network.coefs_[1],
+        "last_bias": network.intercepts_[1],
+    }
+    arrays = {name: np.asarray(values, dtype=np.float32) for name, values in arrays.items()}
+    gates = Gates(0.0, **arrays)
+    threshold = float(np.quantile(gates.tell_kinds(passing)[:, 0], _REFUSED_ON_VALID))
+    gates = Gates(threshold, **arrays)
+
+    def count_refused(values: np.ndarray) -> dict[str, int]:
+        return {"pictures": len(values), "refused": int((gates.tell_kinds(values)[:, 0] < threshold).sum())}
+
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_atomic(folder / GATE_WEIGHTS_FILE, buffer.getvalue())
+    facts = describe_gates(
+        gates, fingerprint=bundle.fingerprint, weights_sha256=hash_file(folder / GATE_WEIGHTS_FILE)
+    ) | {
+        "fitted_on": {"pictures": {kind: int((kinds == index).sum()) for index, kind in enumerate(KINDS)}},
+        "valid": count_refused(passing),
+        "held_out": {name: count_refused(values) for name, values in held.items()},
+    }
+    write_json(folder / GATES_FILE, facts)
+    for name, counts in {"valid": facts["valid"], **facts["held_out"]}.items():
+        say(f"{name.replace('_', ' ')}: {counts['refused']} of {counts['pictures']} refused.")
+    found = read_gates(folder, fingerprint=bundle.fingerprint)
+    assert found is not None
+    return found
+
+
+class _Look:
+    """Features of frames, by one model."""
+
+    def __init__(self, reference: ReferenceIndex, session: Session) -> None:
+        self.reference, self.session = reference, session
+
+    def at(self, frames: Iterable[np.ndarray]) -> np.ndarray:
+        """Return the features of frames, shape (n, features)."""
+        return np.stack([build_features(frame, self.session.run(frame)[EMBEDDING], self.reference) for frame in frames])
+
+
+# ---- pictures ------------------------------------------------------------------------------------------------------
+
+# Of scikit-image's pictures those whose files come with the package.
+_SAMPLES = (
+    *("astronaut", "chelsea", "coffee", "rocket", "immunohistochemistry", "retina", "hubble_deep_field", "camera"),
+    *("coins", "page", "text", "moon", "brick", "grass", "gravel", "clock", "cell", "colorwheel"),
+)
+
+
+def _draw_lesions(rule: FrameRule, *, seed: int) -> Iterator[np.ndarray]:
+    for number in range(seed, seed + _DRAWN):
+        yield frame_picture(draw_lesion(number), rule)
+
+
+def _wreck(frame: np.ndarray, wreck: str, rng: np.random.Generator) -> np.ndarray:
+    height, width = frame.shape[:2]
+    image = Image.fromarray(frame)
+    if wreck == "enlarged":
+        side = int(rng.integers(16, 45))
+        small = image.resize((side, max(side * height // width, 8)), Image.Resampling.BOX)
+        filters = ("NEAREST", "BILINEAR", "BICUBIC", "LANCZOS")
+        return np.asarray(small.resize((width, height), Image.Resampling[str(rng.choice(filters))]))
+    if wreck == "blurred":
+        return np.asarray(image.filter(ImageFilter.GaussianBlur(width / 320 * float(rng.uniform(3, 10)))))
+    if wreck == "channels_swapped":
+        orders = ((0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
+        return frame[..., list(orders[rng.integers(len(orders))])]
+    if wreck == "inverted":
+        return 255 - frame
+    pixels = frame.astype(np.float32)
+    if wreck == "light":
+        changed = pixels * rng.uniform(0.05, 0.3) if rng.random() < 0.5 else pixels + rng.uniform(80, 160)
+    else:
+        factor = rng.uniform(0.08, 0.35) if rng.random() < 0.5 else rng.uniform(2.5, 6)
+        middle = pixels.mean() if rng.random() < 0.5 else 128
+        changed = (pixels - middle) * factor + middle + rng.uniform(-30, 30)
+    return np.clip(changed, 0, 255).astype(np.uint8)
+
+
+def _draw_documents(rng: np.random.Generator, count: int = 120) -> Iterator[np.ndarray]:
+    """Draw pages of text, flat colours, noise and gradients, in turn."""
+    for number in range(count):
+        if number % 4:
+            page = Image.new("RGB", (600, 450), tuple(int(value) for value in rng.integers(200, 256, 3)))
+            pen = ImageDraw.Draw(page)
+            for line in range(20, 430, int(rng.integers(14, 30))):
+                words = "".join(rng.choice(list("abcdefghijk lmnop qrstu"), int(rng.integers(10, 90))))
+                pen.text((20, line), words, fill=tuple(int(value) for value in rng.integers(0, 90, 3)))
+            if number % 3 == 0:
+                left, top = (int(value) for value in rng.integers(0, 250, 2))
+                pen.rectangle((left, top, left + 200, top + 130), fill=tuple(int(v) for v in rng.integers(0, 256, 3)))
+            yield np.asarray(page)
+        elif number % 8:
+            yield np.full((240, 320, 3), rng.integers(0, 256, 3), dtype=np.uint8)
+        elif number % 16:
+            yield rng.integers(0, 256, (240, 320, 3), dtype=np.uint8)
+        else:
+            ramp = np.linspace(0, 1, 320)[None, :, None] * np.ones((240, 1, 1))
+            ends = rng.integers(0, 256, (2, 3))
+            yield (ends[0] + ramp * (ends[1] - ends[0])).astype(np.uint8)
+
+
+def _cut(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Cut a 4:3 part that leaves out the lower corners, where photographs carry the mark of their owner."""
+    height, width = picture.shape[:2]
+    tall = max(int(height * rng.uniform(0.5, 0.66)), 1)
+    wide = min(tall * 4 // 3, width)
+    left = int(rng.integers(0, width - wide + 1))
+    return picture[:tall, left : left + wide]
+
+
+def _as_colour(picture: np.ndarray) -> np.ndarray:
+    picture = np.asarray(picture)
+    if picture.dtype != np.uint8:
+        picture = (picture / max(float(picture.max()), 1e-9) * 255).astype(np.uint8)
+    return picture[..., :3] if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
+
+
+def _read_runs(folder: Path) -> list[Iterable[np.ndarray]]:
+    """Return the pictures of a folder in two halves, in turn by runs of neighbours, which are often one patient's."""
+    files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
+    if len(files) <= _RUN:
+        raise UsageError(f"{folder} holds too few pictures to fit a gate on: {len(files)}.")
+    return [_decode_files([path for number, path in enumerate(files) if number // _RUN % 2 == half]) for half in (0, 1)]
+
+
+def _decode_files(files: Iterable[Path]) -> Iterator[np.ndarray]:
+    for path in files:
+        with contextlib.suppress(PictureError, OSError):
+            yield decode_picture(path.read_bytes())
