@@ -1,4 +1,4 @@
-"""The command line: ``python -m skinai split | train | ensemble | runs | evaluate | predict | app``.
+"""The command line: ``python -m skinai split | train | ensemble | gates | runs | evaluate | predict | app``.
 
 Each command is a few lines that call one room. Heavy imports stay inside the command that needs them, so that
 `predict` answers quickly and never loads TensorFlow.
@@ -119,6 +119,16 @@ def run_ensemble(options: argparse.Namespace) -> int:
     return _evaluate(out, "valid", None, purpose="", as_json=False)
 
 
+def run_gates(options: argparse.Namespace) -> int:
+    """Fit the gate of a model."""
+    data = _read_data(options)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from skinai.training.gates import fit_gates
+
+    fit_gates(Path(options.folder), data, unlike=options.unlike)
+    return 0
+
+
 def run_runs(options: argparse.Namespace) -> int:
     """List runs, or compare two of them on `valid`."""
     from skinai.training.record import find_runs, read_run
@@ -178,8 +188,8 @@ def run_evaluate(options: argparse.Namespace) -> int:
 
 def run_predict(options: argparse.Namespace) -> int:
     """Answer for picture files."""
+    from skinai.serving.assessment import Assessor
     from skinai.serving.files import find_picture_files, predict_files
-    from skinai.serving.predictor import Predictor
 
     if options.format == "isic" and not options.out:
         raise UsageError("--format isic needs --out FILE.")
@@ -188,16 +198,18 @@ def run_predict(options: argparse.Namespace) -> int:
     if options.format == "isic" and options.json:
         raise UsageError("--json and --format isic do not go together.")
     files = find_picture_files(options.paths)
-    predictor = Predictor.load(find_model_folder(options.model))
-    if options.format == "isic" and predictor.bundle.labels is not HAM10000:
-        raise UsageError(f"ISIC's table has HAM10000's classes; this model has {list(predictor.bundle.labels.codes)}.")
-    unreadable = 0
+    assessor = Assessor.load(find_model_folder(options.model))
+    bundle = assessor.predictor.bundle
+    if options.format == "isic" and bundle.labels is not HAM10000:
+        raise UsageError(f"ISIC's table has HAM10000's classes; this model has {list(bundle.labels.codes)}.")
+    unanswered = 0
     answers = []
-    for answer in predict_files(predictor, files):
-        unreadable += answer.prediction is None
+    # ISIC's table is for scoring a whole set of pictures, so it has every one that can be read.
+    for answer in predict_files(assessor, files, insist=options.insist or options.format == "isic"):
+        unanswered += answer.prediction is None
         if options.format == "isic":
             answers.append(answer)
-            if answer.prediction is None:
+            if answer.reasons:
                 print(f"skinai: {answer.file}: {answer.reasons[0][1]}", file=sys.stderr)
         elif options.json:
             print(json.dumps(answer.as_dict(), ensure_ascii=True), flush=True)
@@ -206,8 +218,8 @@ def run_predict(options: argparse.Namespace) -> int:
     if options.format == "isic":
         _write_isic(answers, Path(options.out))
     elif not options.json:
-        print(f"\n{NOTICE} {NOT_A_DEVICE}\nModel {predictor.bundle.name}, fingerprint {predictor.bundle.fingerprint}.")
-    return 2 if unreadable else 0
+        print(f"\n{NOTICE} {NOT_A_DEVICE}\nModel {bundle.name}, fingerprint {bundle.fingerprint}.")
+    return 2 if unanswered else 0
 
 
 def run_app(options: argparse.Namespace) -> NoReturn:
@@ -307,15 +319,22 @@ def _format_report(report: EvaluationReport) -> str:
 
 def _print_answer(answer: FileAnswer) -> None:
     print(f"\n{answer.file}")
-    if answer.prediction is None:
+    if answer.prediction is None or answer.assessment is None:
         print(f"  no answer: {answer.reasons[0][1]}")
         return
-    top = answer.prediction.top.code
-    for label, value in zip(answer.prediction.labels, answer.prediction.probabilities, strict=True):
+    if answer.assessment.refused:
+        print(f"  refused, and answered because you insist: {answer.reasons[0][1]}")
+    labels, top = answer.prediction.labels, answer.prediction.top.code
+    for label, value in zip(labels, answer.prediction.probabilities, strict=True):
         bar = "#" * round(30 * value)
         print(f"  {label.name:<38}{value:>6.1%}  {bar}{' <- most probable' if label.code == top else ''}")
-    if answer.prediction.labels.malignant_codes:
+    if labels.malignant_codes:
         print(f"  {'summed malignant probability':<38}{answer.prediction.malignant_probability:>6.1%}")
+    if answer.assessment.plausible:
+        print(f"  plausible: {', '.join(label.name for label in answer.assessment.plausible)}")
+    for call in answer.assessment.calls[:1]:
+        said = "reaches" if call.above else "stays below"
+        print(f"  the malignant sum {said} the threshold {call.threshold:.1%} ({call.name.replace('_', ' ')} on valid)")
 
 
 def _write_isic(answers: Sequence[FileAnswer], out: Path) -> None:
@@ -413,6 +432,13 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=run_ensemble)
 
+    command = commands.add_parser("gates", help="fit the gate that refuses what is no dermoscopy picture")
+    command.add_argument("folder", metavar="FOLDER", help="a model folder")
+    command.add_argument("--data", metavar="DIR", help=data_help)
+    _add_own_data(command)
+    command.add_argument("--unlike", metavar="DIR", type=Path, help="photographs that are no dermoscopy")
+    command.set_defaults(run=run_gates)
+
     command = commands.add_parser("runs", help="list runs, or compare two of them on valid")
     command.add_argument("folders", nargs="*", metavar="FOLDER", help="default: runs/ here and the shipped models")
     command.add_argument("--compare", nargs=2, metavar=("FOLDER", "FOLDER"), help="two runs, side by side")
@@ -432,6 +458,7 @@ def _build_parser() -> argparse.ArgumentParser:
     command.add_argument("paths", nargs="+", metavar="PATH", help="files, folders (searched below) and globs")
     command.add_argument("--model", metavar="FOLDER", help="default: the default model")
     command.add_argument("--json", action="store_true", help="one object a line and a file")
+    command.add_argument("--insist", action="store_true", help="answer also for pictures that the gate refuses")
     command.add_argument("--format", choices=("text", "isic"), default="text")
     command.add_argument("--out", metavar="FILE", help="where --format isic writes")
     command.set_defaults(run=run_predict)

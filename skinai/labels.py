@@ -37,21 +37,33 @@ class Label:
 class LabelSet:
     """An ordered set of labels; position is the index of a model's output.
 
+    Attributes
+    ----------
+    name : str
+    labels : tuple of Label
+    isic_order : tuple of str
+        The columns of ISIC challenge tables, in their order.
+    severity : tuple of str
+        The malignant codes from the most severe on; left out, their order among the labels.
+
     Raises
     ------
     ValueError
-        If two labels share a code.
+        If two labels share a code, or an order does not cover what it orders.
     """
 
     name: str
     labels: tuple[Label, ...]
     isic_order: tuple[str, ...]
+    severity: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(set(self.codes)) != len(self.labels):
             raise ValueError(f"Label set {self.name!r} repeats a code. Received: {list(self.codes)}")
         if set(self.isic_order) != {label.isic_code for label in self.labels}:
             raise ValueError(f"Label set {self.name!r} has an ISIC order that does not cover its labels.")
+        if self.severity and set(self.severity) != set(self.malignant_codes):
+            raise ValueError(f"Label set {self.name!r} has an order of severity that is not of its malignant labels.")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -73,6 +85,11 @@ class LabelSet:
     def malignant_codes(self) -> tuple[str, ...]:
         """The codes whose probabilities make the summed malignant probability."""
         return tuple(label.code for label in self.labels if label.malignant)
+
+    @property
+    def malignant_by_severity(self) -> tuple[str, ...]:
+        """The malignant codes, the most severe first."""
+        return self.severity or self.malignant_codes
 
     def index(self, code: str) -> int:
         """Return the position of `code` in a model's output.
@@ -111,6 +128,7 @@ HAM10000 = LabelSet(
         Label("vasc", "Vascular lesion", False, "VASC"),
     ),
     isic_order=("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC"),
+    severity=("mel", "bcc", "akiec"),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,22 @@ def small_model(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     arguments = ["train", "--data", str(small_data), "--architecture", "seed-cnn", "--epochs", "2", "--out", str(out)]
     assert main(arguments) == 0
     return out
+
+
+@pytest.fixture(scope="session")
+def gated_model(small_model: Path, small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small model with a gate; blue squares stand for photographs that are no dermoscopy."""
+    from skinai.__main__ import main
+
+    folder = Path(shutil.copytree(small_model, tmp_path_factory.mktemp("gated") / "small"))
+    photographs = tmp_path_factory.mktemp("photographs")
+    rng = np.random.default_rng(8)
+    for number in range(60):
+        picture = np.clip(np.array((40, 60, 190)) + rng.normal(0, 20, (240, 320, 3)), 0, 255).astype(np.uint8)
+        (photographs / f"{number:03d}.jpg").write_bytes(encode(picture))
+    (photographs / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
+    assert main(["gates", str(folder), "--data", str(small_data), "--unlike", str(photographs)]) == 0
+    return folder
 
 
 @pytest.fixture(scope="session")

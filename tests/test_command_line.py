@@ -38,7 +38,7 @@ def test_json_has_one_object_a_file_also_for_a_broken_one(small_model, pictures)
     objects = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 2
     assert [Path(item["file"]).name for item in objects] == ["broken.jpg", "two.PNG", "one.jpg"]
-    keys = ["file", "model", "fingerprint", "probabilities", "malignant_probability", "gate"]
+    keys = ["file", "model", "fingerprint", "probabilities", "malignant_probability", "plausible", "calls", "gate"]
     assert all(list(item) == keys for item in objects)
     broken, two, one = objects
     assert broken["probabilities"] is None
@@ -47,7 +47,7 @@ def test_json_has_one_object_a_file_also_for_a_broken_one(small_model, pictures)
     assert broken["gate"]["reasons"][0]["code"] == "unreadable"
     for item in (one, two):
         assert sum(item["probabilities"].values()) == pytest.approx(1, abs=1e-5)
-        assert item["gate"] == {"status": "passed", "reasons": []}
+        assert item["gate"] == {"status": "passed", "reasons": [], "insisted": False}
         malignant = sum(item["probabilities"][code] for code in ("akiec", "bcc", "mel"))
         assert item["malignant_probability"] == pytest.approx(malignant, abs=1e-5)
 

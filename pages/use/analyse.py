@@ -1,37 +1,50 @@
 """Analyse: a picture in, seven class probabilities out."""
 
+import hashlib
+import math
+from dataclasses import asdict
+from typing import Literal
+
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from skinai.data.drawing import draw_lesion
-from skinai.data.images import decode_picture, encode_preview
+from skinai.data.images import decode_picture, encode_preview, frame_picture
 from skinai.errors import DataError, ModelError, PictureError
+from skinai.evaluation.decision import COVERAGE
+from skinai.evaluation.decision_support import find_cases_like, predict_values
+from skinai.evaluation.report import Estimate, EvaluationReport
 from skinai.labels import HAM10000, LabelSet
 from skinai.model.bundle import Bundle
+from skinai.serving.assessment import Assessment, Assessor
 from skinai.serving.predictor import Prediction
 from skinai.ui import charts, components, resources, wording
 
+PREVIEW_WIDTH_PX = 320
+# Two copies of one picture, re-coded or reduced, lie at least this near in the model's own space.
+SAME_PICTURE = 0.98
 SOURCES = ("A file", "The camera", "A drawn example")
 
 
 def main() -> None:
     st.title("Analyse")
     try:
-        predictor = resources.load_predictor()
+        assessor = resources.load_assessor()
     except ModelError as error:
         components.stop_with(wording.MODEL_UNUSABLE, error)
+    bundle = assessor.predictor.bundle
     picture = ask_for_picture()
     if picture is None:
-        show_empty_state(predictor.bundle)
-        show_limits(predictor.bundle.labels)
-        return
-    try:
-        prediction = predictor.predict(picture)
-    except ModelError as error:
-        components.stop_with(wording.MODEL_UNUSABLE, error)
-    show_result(picture, prediction, predictor.bundle)
-    show_limits(predictor.bundle.labels)
+        show_empty_state(bundle)
+    else:
+        try:
+            assessment = assessor.assess(picture)
+        except ModelError as error:
+            components.stop_with(wording.MODEL_UNUSABLE, error)
+        if not assessment.refused or ask_to_insist(picture, assessment, bundle):
+            show_result(picture, assessment, assessor)
+    show_limits(bundle.labels)
 
 
 def ask_for_picture() -> np.ndarray | None:
@@ -71,8 +84,22 @@ def show_empty_state(bundle: Bundle) -> None:
         components.show_figure(figure, alt="The chart is empty: no picture has been read yet.", key="no_probabilities")
 
 
-def show_result(picture: np.ndarray, prediction: Prediction, bundle: Bundle) -> None:
-    """Show the picture, the probabilities as a chart and as a table, and the summed malignant probability."""
+def ask_to_insist(picture: np.ndarray, assessment: Assessment, bundle: Bundle) -> bool:
+    """Say why the picture is refused; return whether the visitor wants the answer all the same."""
+    reasons = " ".join(sentence for _, sentence in assessment.reasons)
+    st.warning(f"**{wording.REFUSED_TITLE} {reasons}** {wording.REFUSED_NOTE}")
+    # The key is the picture's own: insisting on one does not insist on the next.
+    insisted = st.toggle(wording.INSIST_LABEL, key=f"insist-{hashlib.sha256(picture.tobytes()).hexdigest()[:16]}")
+    if insisted:
+        st.warning(wording.INSISTED.format(reasons=reasons))
+    else:
+        show_picture(picture, bundle, width=PREVIEW_WIDTH_PX)
+    return insisted
+
+
+def show_result(picture: np.ndarray, assessment: Assessment, assessor: Assessor) -> None:
+    """Show the answer: in one line, as a chart and a table, and what to make of it."""
+    prediction, bundle = assessment.prediction, assessor.predictor.bundle
     top, malignant_sum = prediction.top, ""
     if prediction.labels.malignant_codes:
         malignant_sum = f" {wording.MALIGNANT_LABEL}: {prediction.malignant_probability:.1%}."
@@ -96,16 +123,156 @@ def show_result(picture: np.ndarray, prediction: Prediction, bundle: Bundle) -> 
             st.metric(wording.MALIGNANT_LABEL, f"{prediction.malignant_probability:.1%}", border=True)
     if prediction.labels is HAM10000:
         st.markdown(wording.MALIGNANT_HELP)
+    if assessor.gates is None:
+        st.caption(wording.NO_GATE)
+    try:
+        report = resources.load_report(bundle)
+    except DataError:
+        report = None
+    left, right = st.columns(2, gap="medium")
+    with left:
+        if assessment.plausible:
+            show_plausible(assessment, report)
+        if assessment.calls and report is not None and report.decision:
+            show_call(assessment, report, bundle)
+    with right:
+        show_why(frame_picture(picture, bundle.frame), assessment, assessor)
+        show_similar(assessment, assessor)
 
 
-def show_picture(picture: np.ndarray, bundle: Bundle) -> None:
+def show_plausible(assessment: Assessment, report: EvaluationReport | None) -> None:
+    """Show the prediction set and the most severe diagnosis in it."""
+    st.header(wording.PLAUSIBLE_TITLE)
+    names = ", ".join(label.name for label in assessment.plausible)
+    st.markdown(f"{wording.PLAUSIBLE_LABEL.format(coverage=COVERAGE)}: **{names}**.")
+    labels = assessment.prediction.labels
+    if labels.malignant_codes:
+        severest = assessment.severest
+        name = severest.name if severest else wording.NONE_SEVERE
+        share = f" ({assessment.prediction.by_code[severest.code]:.1%})" if severest else ""
+        st.markdown(f"{wording.SEVEREST_LABEL}: **{name}**{share}.")
+    if report is not None and report.decision:
+        sentence = wording.PLAUSIBLE_REMARK.format(reached=describe(report.decision["coverage"]))
+        if labels.malignant_codes and assessment.severest is None:
+            held = [report.decision[f"coverage:{code}"] for code in labels.malignant_codes]
+            n = sum(estimate.n for estimate in held)
+            missed = sum((1 - estimate.value) * estimate.n for estimate in held) / max(n, 1)
+            sentence += " " + wording.NONE_SEVERE_REMARK.format(missed=round(100 * missed))
+        st.caption(sentence)
+
+
+@st.fragment
+def show_call(assessment: Assessment, report: EvaluationReport, bundle: Bundle) -> None:
+    """Show the summed malignant probability against a threshold, and what the threshold does in the user's clinic."""
+    st.header(wording.CALL_TITLE)
+    calls = {call.name: call for call in assessment.calls}
+    name = st.segmented_control(
+        wording.POINT_LABEL,
+        list(calls),
+        default=next(iter(calls)),
+        format_func=lambda name: wording.POINT_NAMES.get(name, name),
+        required=True,
+        key="operating_point",
+    )
+    call, summed = calls[name], assessment.prediction.malignant_probability
+    said = wording.CALL_ABOVE if call.above else wording.CALL_BELOW
+    st.markdown(f"**{said.format(sum=summed, threshold=call.threshold)}**")
+    sensitivity, specificity = (report.decision[f"{name}:{figure}"] for figure in ("sensitivity", "specificity"))
+    st.caption(
+        wording.CALL_REMARK.format(
+            wanted=float(name.rpartition("_")[2]),
+            sensitivity=describe(sensitivity),
+            specificity=describe(specificity),
+        )
+        if name.startswith("sensitivity")
+        else wording.CALL_REMARK_SPECIFICITY.format(
+            wanted=float(name.rpartition("_")[2]),
+            sensitivity=describe(sensitivity),
+            specificity=describe(specificity),
+        )
+    )
+    try:
+        like = find_cases_like(resources.load_holdout(bundle), summed, report.labels)
+        st.markdown(wording.CASES_REMARK.format(**asdict(like)))
+    except DataError:
+        pass  # the report is shown without the predictions it was made from
+    of_1000 = st.slider(wording.PREVALENCE_LABEL, 1, 500, 50, key="prevalence")
+    values = predict_values(sensitivity.value, specificity.value, of_1000 / 1000)
+    st.markdown(
+        wording.PREVALENCE_REMARK.format(
+            missed=values.missed,
+            needless=values.needless,
+            positive="none" if math.isnan(values.positive) else f"{values.positive:.1%}",
+            negative="none" if math.isnan(values.negative) else f"{values.negative:.1%}",
+        )
+    )
+    st.caption(wording.PREVALENCE_NOTE)
+
+
+@st.fragment
+def show_why(frame: np.ndarray, assessment: Assessment, assessor: Assessor) -> None:
+    """Show the class activation map of the chosen class over the frame; its controls do not predict again."""
+    st.header(wording.WHY_TITLE)
+    labels = assessment.prediction.labels
+    if assessor.kernel is None:
+        st.caption(wording.WHY_NONE)
+        return
+    # The key is the answer's own, so that a new picture starts at its own most probable class.
+    top = assessment.prediction.top.code
+    chosen = st.selectbox(
+        wording.WHY_CLASS,
+        labels.codes,
+        index=labels.index(top),
+        format_func=lambda code: labels.by_code(code).name,
+        key=f"why-{top}",
+    )
+    opacity = st.slider(wording.WHY_OPACITY, 0, 100, 60, format="%d %%", key="opacity") / 100
+    drawn = assessor.draw_map(assessment, chosen)
+    shown = None if drawn is None else charts.overlay_map(frame, drawn, opacity=opacity)
+    if shown is None:
+        st.caption(wording.WHY_NOTHING)
+        return
+    alt = f"Class activation map for {labels.by_code(chosen).name}, laid over the picture"
+    st.image(encode_preview(shown), width="stretch", alt=alt)
+    st.caption(wording.WHY_REMARK)
+
+
+def show_similar(assessment: Assessment, assessor: Assessor) -> None:
+    """Show the nearest training pictures by id and diagnosis."""
+    cases = assessor.find_similar(assessment)
+    if not cases:
+        return
+    st.header(wording.SIMILAR_TITLE)
+    if cases[0].similarity >= SAME_PICTURE:
+        st.warning(wording.SIMILAR_KNOWN.format(image=cases[0].image_id))
+    is_isic = assessment.prediction.labels is HAM10000
+    rows = pd.DataFrame(
+        {
+            "Diagnosis": [case.label.name for case in cases],
+            "Picture": [
+                f"[{case.image_id}]({wording.ISIC_ADDRESS.format(image=case.image_id)})" if is_isic else case.image_id
+                for case in cases
+            ],
+            "Similarity": [f"{case.similarity:.2f}" for case in cases],
+        }
+    )
+    components.show_table(rows, alt="The nearest training pictures")
+    st.caption(wording.SIMILAR_REMARK)
+
+
+def describe(estimate: Estimate) -> str:
+    """Return a share with its interval, for a sentence."""
+    return f"{estimate.value:.0%} ({estimate.low:.0%} to {estimate.high:.0%})"
+
+
+def show_picture(picture: np.ndarray, bundle: Bundle, *, width: int | Literal["stretch"] = "stretch") -> None:
     """Show the picture as it was decoded, re-encoded small, and say what of it the model sees."""
-    st.image(encode_preview(picture), width="stretch", alt="The analysed picture, upright")
-    height, width = picture.shape[:2]
+    st.image(encode_preview(picture), width=width, alt="The given picture, upright")
+    height_px, width_px = picture.shape[:2]
     frame = bundle.frame
     st.caption(
         wording.FRAME_REMARK.format(
-            width=width, height=height, frame_width=frame.width_px, frame_height=frame.height_px
+            width=width_px, height=height_px, frame_width=frame.width_px, frame_height=frame.height_px
         )
     )
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from skinai.data.images import SUFFIXES, read_picture
 from skinai.errors import PictureError, UsageError
-from skinai.serving.predictor import Prediction, Predictor
+from skinai.serving.assessment import Assessment, Assessor, describe_assessment
+from skinai.serving.predictor import Prediction
 
 
 @dataclass(frozen=True)
@@ -22,34 +23,36 @@ class FileAnswer:
     ----------
     file : Path
     model_name, fingerprint : str
-    prediction : Prediction or None
+    assessment : Assessment or None
         None where the file could not be read.
     reasons : tuple of (code, sentence)
-        Why there is no answer.
+        Why the file could not be read, or why its picture is refused.
+    insist : bool
+        Whether the answer for a refused picture is given all the same.
     """
 
     file: Path
     model_name: str
     fingerprint: str
-    prediction: Prediction | None
+    assessment: Assessment | None
     reasons: tuple[tuple[str, str], ...] = ()
+    insist: bool = False
+
+    @property
+    def prediction(self) -> Prediction | None:
+        """The probabilities; None where the file could not be read, or is refused and nobody insists."""
+        if self.assessment is None or (self.assessment.refused and not self.insist):
+            return None
+        return self.assessment.prediction
 
     def as_dict(self) -> dict[str, Any]:
         """Return the object that ``predict --json`` prints."""
-        answered = self.prediction is not None
-        return {
-            "file": str(self.file),
-            "model": self.model_name,
-            "fingerprint": self.fingerprint,
-            "probabilities": {code: round(value, 6) for code, value in self.prediction.by_code.items()}
-            if self.prediction
-            else None,
-            "malignant_probability": round(self.prediction.malignant_probability, 6) if self.prediction else None,
-            "gate": {
-                "status": "passed" if answered else "refused",
-                "reasons": [{"code": code, "sentence": sentence} for code, sentence in self.reasons],
-            },
-        }
+        head = {"file": str(self.file), "model": self.model_name, "fingerprint": self.fingerprint}
+        if self.assessment is not None:
+            return head | describe_assessment(self.assessment, insist=self.insist)
+        reasons = [{"code": code, "sentence": sentence} for code, sentence in self.reasons]
+        nothing = dict.fromkeys(("probabilities", "malignant_probability", "plausible", "calls"))
+        return head | nothing | {"gate": {"status": "refused", "reasons": reasons, "insisted": False}}
 
 
 def find_picture_files(paths: Iterable[str]) -> list[Path]:
@@ -82,11 +85,12 @@ def _files_below(path: Path) -> list[Path]:
     return sorted(file for file in candidates if file.suffix.lower() in SUFFIXES and file.is_file())
 
 
-def predict_files(predictor: Predictor, files: Iterable[Path]) -> Iterator[FileAnswer]:
-    """Yield one answer a file, in order."""
-    name, fingerprint = predictor.bundle.name, predictor.bundle.fingerprint
+def predict_files(assessor: Assessor, files: Iterable[Path], *, insist: bool = False) -> Iterator[FileAnswer]:
+    """Yield one answer a file, in order; with `insist` also for pictures that the gate refuses."""
+    bundle = assessor.predictor.bundle
     for file in files:
         try:
-            yield FileAnswer(file, name, fingerprint, predictor.predict(read_picture(file)))
+            assessment = assessor.assess(read_picture(file))
+            yield FileAnswer(file, bundle.name, bundle.fingerprint, assessment, assessment.reasons, insist)
         except PictureError as error:
-            yield FileAnswer(file, name, fingerprint, None, ((error.code, str(error)),))
+            yield FileAnswer(file, bundle.name, bundle.fingerprint, None, ((error.code, str(error)),))

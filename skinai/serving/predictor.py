@@ -99,6 +99,16 @@ class Predictor:
         picture : ndarray of shape (height, width, 3), uint8
             Upright RGB, as :func:`skinai.data.images.decode_picture` returns it.
         """
-        answer = self.session.run(frame_picture(picture, self.bundle.frame))
-        probabilities = tuple(float(value) for value in answer[PROBABILITIES])
-        return Prediction(self.bundle.labels, probabilities, self.bundle.name, self.bundle.fingerprint)
+        return self.answer(frame_picture(picture, self.bundle.frame))[0]
+
+    def answer(self, frame: np.ndarray) -> tuple[Prediction, dict[str, np.ndarray]]:
+        """Return the class probabilities of a frame, and all outputs of the network.
+
+        Parameters
+        ----------
+        frame : ndarray of shape (height, width, 3), uint8
+            From :func:`skinai.data.images.frame_picture`.
+        """
+        outputs = self.session.run(frame)
+        probabilities = tuple(float(value) for value in outputs[PROBABILITIES])
+        return Prediction(self.bundle.labels, probabilities, self.bundle.name, self.bundle.fingerprint), outputs

@@ -139,7 +139,8 @@ def fit_gates(
     }
     arrays = {name: np.asarray(values, dtype=np.float32) for name, values in arrays.items()}
     gates = Gates(0.0, **arrays)
-    threshold = float(np.quantile(gates.tell_kinds(passing)[:, 0], _REFUSED_ON_VALID))
+    passed = np.sort(gates.tell_kinds(passing)[:, 0])
+    threshold = float(passed[int(_REFUSED_ON_VALID * len(passed))])
     gates = Gates(threshold, **arrays)
 
     def count_refused(values: np.ndarray) -> dict[str, int]:

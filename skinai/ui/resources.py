@@ -10,21 +10,26 @@ import gc
 import logging
 from pathlib import Path
 
+import pandas as pd
 import streamlit as st
 
+from skinai.artefacts import predictions_file
+from skinai.data.predictions import read_predictions
 from skinai.data.split import SPLIT_FILE
 from skinai.data.summary import DATASET_FILE, DatasetSummary, read_summary
 from skinai.errors import DataError, SkinaiError
+from skinai.evaluation.decision import DECISION_FILE
 from skinai.evaluation.report import REPORT_FILE, EvaluationReport, read_report
 from skinai.labels import HAM10000, LabelSet
 from skinai.model.bundle import BUNDLE_FILE, Bundle, find_model_folder, load_bundle, models_folder
-from skinai.serving.predictor import Predictor
+from skinai.model.gates import GATES_FILE
+from skinai.serving.assessment import Assessor
 
 LOG = logging.getLogger("skinai.ui")
 
 
-def load_predictor() -> Predictor:
-    """Return the model in use, loaded once for all visitors; a new ``bundle.json`` is loaded and checked anew.
+def load_assessor() -> Assessor:
+    """Return the model in use, loaded once for all visitors; loaded and checked anew once a part has changed.
 
     Raises
     ------
@@ -32,7 +37,8 @@ def load_predictor() -> Predictor:
         If the folder is refused.
     """
     folder = find_model_folder()
-    return _load_predictor(str(folder), _changed_at(folder / BUNDLE_FILE))
+    parts = (BUNDLE_FILE, DECISION_FILE, GATES_FILE)
+    return _load_assessor(str(folder), tuple(_changed_at(folder / part) for part in parts))
 
 
 def load_bundle_in_use() -> Bundle:
@@ -75,6 +81,18 @@ def load_summary(folder: Path) -> DatasetSummary:
     return _load_summary(str(folder), _changed_at(folder / DATASET_FILE))
 
 
+def load_holdout(bundle: Bundle) -> pd.DataFrame:
+    """Return the predictions for `test` that the report was made from.
+
+    Raises
+    ------
+    DataError
+        If they are missing or damaged.
+    """
+    path = bundle.folder / predictions_file("test")
+    return _load_predictions(str(path), _changed_at(path), bundle.labels)
+
+
 def list_reports(bundle: Bundle) -> list[EvaluationReport]:
     """Return the report of `bundle`, then those of the models beside it that were tested under the same split."""
     reports = [load_report(bundle)]
@@ -111,12 +129,12 @@ def _changed_at(path: Path) -> int:
 
 
 @st.cache_resource(max_entries=1, show_spinner="Loading and checking the model")
-def _load_predictor(folder: str, changed_at: int) -> Predictor:
-    predictor = Predictor.load(folder)
+def _load_assessor(folder: str, changed_at: tuple[int, ...]) -> Assessor:
+    assessor = Assessor.load(folder)
     # Streamlit collects garbage after every script run; what is loaded by now never becomes garbage.
     gc.collect()
     gc.freeze()
-    return predictor
+    return assessor
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -132,3 +150,8 @@ def _load_report(folder: str, changed_at: int, _labels: LabelSet) -> EvaluationR
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _load_summary(folder: str, changed_at: int) -> DatasetSummary:
     return read_summary(Path(folder) / DATASET_FILE)
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _load_predictions(path: str, changed_at: int, _labels: LabelSet) -> pd.DataFrame:
+    return read_predictions(Path(path), _labels)

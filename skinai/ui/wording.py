@@ -44,9 +44,83 @@ CHART_TITLE = "Probability of each diagnosis"
 MALIGNANT_LABEL = "Summed malignant probability"
 MALIGNANT_HELP = (
     "The probabilities of melanoma, basal cell carcinoma and actinic keratosis / Bowen's disease added up. Actinic "
-    "keratosis is pre-malignant, Bowen's disease is carcinoma in situ. No threshold has been set: a low sum does not "
-    "rule out cancer."
+    "keratosis is pre-malignant, Bowen's disease is carcinoma in situ. A low sum does not rule out cancer."
 )
+REFUSED_TITLE = "Not analysed."
+REFUSED_NOTE = (
+    "The gate refuses pictures that the model cannot judge, so no diagnosis is named. It is wrong now and then: a good "
+    "dermoscopy picture can be refused, and a bad one can pass."
+)
+INSIST_LABEL = "Show the answer all the same"
+INSISTED = "This picture was refused, and the answer is shown because you insisted. It may mean nothing. {reasons}"
+NO_GATE = "No gate was fitted for this model: it answers for every picture that can be read, lesion or not."
+
+PLAUSIBLE_TITLE = "What else it may be"
+PLAUSIBLE_LABEL = "Diagnoses in the {coverage:.0%} set"
+PLAUSIBLE_REMARK = (
+    "Every diagnosis that this picture does not speak against. For {reached} of the holdout pictures the set held the "
+    "true one."
+)
+SEVEREST_LABEL = "Most severe one still plausible"
+NONE_SEVERE = "none of the malignant ones"
+NONE_SEVERE_REMARK = (
+    "In the holdout test the true diagnosis of a malignant or pre-malignant lesion was outside its set in "
+    "{missed} of 100 pictures, so this does not rule out cancer."
+)
+
+CALL_TITLE = "Against a threshold"
+CALL_ABOVE = "The summed malignant probability, {sum:.1%}, reaches the threshold of {threshold:.1%}: to be looked at."
+CALL_BELOW = "The summed malignant probability, {sum:.1%}, stays below the threshold of {threshold:.1%}."
+CALL_REMARK = (
+    "The threshold was fixed on the valid subset to find {wanted:.0%} of the malignant and pre-malignant lesions. On "
+    "the holdout pictures it found {sensitivity} of them (sensitivity) and left out {specificity} of the benign ones "
+    "(specificity)."
+)
+CALL_REMARK_SPECIFICITY = (
+    "The threshold was fixed on the valid subset to leave out {wanted:.0%} of the benign lesions. On the holdout "
+    "pictures it found {sensitivity} of the malignant and pre-malignant ones (sensitivity) and left out {specificity} "
+    "of the benign ones (specificity)."
+)
+POINT_LABEL = "Threshold fixed for"
+POINT_NAMES = {
+    "sensitivity_0.90": "sensitivity .90",
+    "sensitivity_0.95": "sensitivity .95",
+    "specificity_0.80": "specificity .80",
+}
+PREVALENCE_LABEL = "Malignant lesions among 1,000 that you photograph"
+PREVALENCE_REMARK = (
+    "Of 1,000 such lesions this threshold misses {missed:.0f} malignant ones and sends on {needless:.0f} benign ones. "
+    "Of those sent on, {positive} are malignant; of the others, {negative} are benign."
+)
+PREVALENCE_NOTE = (
+    "Computed from the sensitivity and specificity above; in another clinic, with another camera, both will differ. "
+    "Actinic keratosis counts as malignant here."
+)
+CASES_REMARK = (
+    "Of the {lesions} holdout lesions with the nearest sums ({least:.1%} to {greatest:.1%}), {malignant} were "
+    "malignant or pre-malignant (95 %: {low:.0%} to {high:.0%})."
+)
+
+WHY_TITLE = "Where the model looked"
+WHY_REMARK = (
+    "Class activation map: what speaks for the chosen diagnosis, against the mean of all, in the picture as the model "
+    "sees it; yellow is the most. It shows where, not why, and is no proof that the answer is right."
+)
+WHY_CLASS = "Diagnosis"
+WHY_OPACITY = "Opacity"
+WHY_NOTHING = "Nothing in the picture speaks for this diagnosis more than for the others."
+WHY_NONE = "This network has no class activation map."
+
+SIMILAR_TITLE = "Similar training pictures"
+SIMILAR_REMARK = (
+    "The pictures nearest in the model's own space, one a lesion, from the training subset only. They show what the "
+    "model compares with; they are no evidence about this lesion."
+)
+SIMILAR_KNOWN = (
+    "This picture, or one very like it, is among the training pictures ({image}), so the figures of the holdout test "
+    "do not apply to it."
+)
+ISIC_ADDRESS = "https://api.isic-archive.com/images/{image}/"
 GROUPS = {
     "akiec": "pre-malignant or in situ",
     "bcc": "malignant",

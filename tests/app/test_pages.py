@@ -9,14 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage.data
 from conftest import encode
 from streamlit.testing.v1 import AppTest
 
 from skinai.data.drawing import draw_lesion
+from skinai.data.images import decode_picture
+from skinai.evaluation.decision_support import predict_values
+from skinai.evaluation.report import read_report
 from skinai.labels import HAM10000
-from skinai.model.bundle import models_folder
+from skinai.model.bundle import DEFAULT_MODEL, models_folder
+from skinai.model.gates import SENTENCES
 from skinai.model.session import Session
 from skinai.serving import predictor
+from skinai.serving.assessment import Assessor
 from skinai.ui import wording
 from skinai.ui.navigation import PAGES
 
@@ -70,7 +76,6 @@ def test_the_standing_notice_is_there_with_and_without_a_result():
 
 
 def test_an_upload_gives_seven_probabilities_and_the_malignant_sum(small_model):
-    from skinai.data.images import decode_picture
     from skinai.serving.predictor import Predictor
 
     content = encode(draw_lesion(3))
@@ -202,7 +207,8 @@ def test_a_benign_answer_comes_with_the_models_own_record(code, benign, monkeypa
     """The network's answer is fixed, so that each kind of answer is seen."""
     probabilities = np.full(7, 0.02, np.float32)
     probabilities[HAM10000.index(code)] = 0.88
-    monkeypatch.setattr(Session, "run", lambda self, frame: {"probabilities": probabilities})
+    answered = Session.run
+    monkeypatch.setattr(Session, "run", lambda self, frame: answered(self, frame) | {"probabilities": probabilities})
     monkeypatch.setattr(predictor, "check_probe", lambda bundle, answer: None)
     shown = upload(open_app(), encode(draw_lesion(1))).info[0].value
     assert (wording.BENIGN_NOTE in shown) == benign
@@ -311,3 +317,73 @@ def test_the_pages_show_a_users_own_classes(own_model):
     assert len(app.metric) == bool(own_model)
     assert (wording.MALIGNANT_LABEL in app.info[0].value) == bool(own_model)
     assert wording.OWN_MODEL_REMARK in texts(app)
+
+
+@pytest.fixture
+def gated(gated_model, monkeypatch):
+    monkeypatch.setenv("SKINAI_MODEL", str(gated_model))
+    return gated_model
+
+
+def test_a_refused_picture_gets_its_reason_and_no_diagnosis(gated):
+    app = upload(open_app(), encode(skimage.data.chelsea()))
+    assert wording.REFUSED_TITLE in app.warning[0].value
+    assert any(sentence in app.warning[0].value for sentence in SENTENCES.values())
+    assert not app.info
+    assert not app.table
+    assert not app.metric
+    shown = texts(app).partition(wording.NOT_FOR_TITLE)[0] + app.warning[0].value
+    assert not [name for name in HAM10000.names if name in shown]
+
+
+def test_who_insists_gets_a_marked_answer_for_this_picture_only(gated):
+    app = upload(open_app(), encode(skimage.data.chelsea()))
+    app.toggle[0].set_value(True).run()
+    assert any("you insisted" in element.value for element in app.warning)
+    assert len(app.table[0].value) == 7
+    upload(app, encode(skimage.data.rocket()))
+    assert app.toggle[0].value is False
+    assert not app.table
+
+
+def test_a_model_without_a_gate_says_so():
+    assert wording.NO_GATE in texts(upload(open_app(), encode(draw_lesion(3))))
+
+
+def test_what_else_it_may_be_is_what_the_rules_say(small_model):
+    content = encode(draw_lesion(3))
+    app = upload(open_app(), content)
+    assessment = Assessor.load(small_model).assess(decode_picture(content))
+    shown = texts(app)
+    assert f"**{', '.join(label.name for label in assessment.plausible)}**" in shown
+    severest = assessment.severest.name if assessment.severest else wording.NONE_SEVERE
+    assert f"{wording.SEVEREST_LABEL}: **{severest}**" in shown
+
+
+def test_the_threshold_and_the_prevalence_give_the_figures_of_the_report(small_model):
+    content = encode(draw_lesion(3))
+    app = upload(open_app(), content)
+    report = read_report(small_model)
+    call = Assessor.load(small_model).assess(decode_picture(content)).calls[0]
+    for of_1000 in (50, 200):
+        app.slider(key="prevalence").set_value(of_1000).run()
+        figures = [report.decision[f"{call.name}:{figure}"].value for figure in ("sensitivity", "specificity")]
+        values = predict_values(*figures, of_1000 / 1000)
+        shown = texts(app)
+        assert f"misses {values.missed:.0f} malignant ones and sends on {values.needless:.0f} benign ones" in shown
+        assert f"the threshold of {call.threshold:.1%}" in shown
+    app.segmented_control(key="operating_point").set_value("specificity_0.80").run()
+    assert "to leave out 80% of the benign lesions" in texts(app)
+
+
+def test_the_map_is_drawn_for_the_top_class_first_and_for_the_one_picked(monkeypatch):
+    monkeypatch.setenv("SKINAI_MODEL", str(models_folder() / DEFAULT_MODEL))
+    content = encode(draw_lesion(3))
+    app = upload(open_app(), content)
+    top = Assessor.load(models_folder() / DEFAULT_MODEL).assess(decode_picture(content)).prediction.top
+    assert app.selectbox[0].value == top.code
+    alts = [element.proto.imgs[0].alt for element in app.get("imgs")]
+    assert f"Class activation map for {top.name}, laid over the picture" in alts
+    app.selectbox[0].set_value("df").run()
+    alts = [element.proto.imgs[0].alt for element in app.get("imgs")]
+    assert any("Dermatofibroma" in alt for alt in alts) or wording.WHY_NOTHING in texts(app)

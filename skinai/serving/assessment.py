@@ -1,0 +1,229 @@
+"""All that is said about one picture: gate, probabilities, what else is plausible, decision, map, similar cases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skinai.data.images import frame_picture
+from skinai.errors import DataError, ModelError, UsageError
+from skinai.evaluation.decision import Decision, read_decision
+from skinai.labels import Label, LabelSet
+from skinai.model.bundle import EMBEDDING, FEATURE_MAP
+from skinai.model.gates import Gates, Verdict, build_features, read_gates
+from skinai.model.head import HEAD_FILE, map_class, read_head
+from skinai.model.reference import REFERENCE_FILE, ReferenceIndex, read_reference
+from skinai.serving.predictor import Prediction, Predictor
+
+
+@dataclass(frozen=True)
+class SimilarCase:
+    """One training picture that lies near in the network's own space.
+
+    Attributes
+    ----------
+    image_id, lesion_id : str
+    label : Label
+    similarity : float
+        Cosine, from -1 to 1.
+    """
+
+    image_id: str
+    lesion_id: str
+    label: Label
+    similarity: float
+
+
+@dataclass(frozen=True)
+class Call:
+    """The summed malignant probability against one threshold fitted on `valid`.
+
+    Attributes
+    ----------
+    name : str
+        Of the operating point, such as ``"sensitivity_0.90"``.
+    threshold : float
+    above : bool
+        Whether the sum reaches the threshold.
+    """
+
+    name: str
+    threshold: float
+    above: bool
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What the model says about one picture.
+
+    Attributes
+    ----------
+    prediction : Prediction
+        Also of a refused picture; who shows it must say that it was refused.
+    verdict : Verdict or None
+        Of the gate; None where the model has none.
+    plausible : tuple of Label
+        The prediction set, in the fixed order; empty where the model has no rules.
+    calls : tuple of Call
+        One an operating point; empty where the model has no rules.
+    answer : mapping of str to ndarray
+        All outputs of the network.
+    """
+
+    prediction: Prediction
+    verdict: Verdict | None
+    plausible: tuple[Label, ...]
+    calls: tuple[Call, ...]
+    answer: Mapping[str, np.ndarray]
+
+    @property
+    def refused(self) -> bool:
+        """Whether the gate refuses the picture."""
+        return self.verdict is not None and self.verdict.reason is not None
+
+    @property
+    def reasons(self) -> tuple[tuple[str, str], ...]:
+        """Code and sentence of each reason for which the picture is refused."""
+        if self.verdict is None or self.verdict.reason is None or self.verdict.sentence is None:
+            return ()
+        return ((self.verdict.reason, self.verdict.sentence),)
+
+    @property
+    def severest(self) -> Label | None:
+        """The most severe diagnosis that is still plausible; None where none that is malignant is."""
+        return find_severest(self.plausible, self.prediction.labels)
+
+
+class Assessor:
+    """Assesses pictures with one model folder.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    decision : Decision or None
+    gates : Gates or None
+    reference : ReferenceIndex or None
+    kernel : ndarray of shape (channels, classes) or None
+        The last layer's weights.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        *,
+        decision: Decision | None = None,
+        gates: Gates | None = None,
+        reference: ReferenceIndex | None = None,
+        kernel: np.ndarray | None = None,
+    ) -> None:
+        if gates is not None and reference is None:
+            raise UsageError("A gate needs the reference index of its model.")
+        self.predictor, self.decision, self.gates = predictor, decision, gates
+        self.reference, self.kernel = reference, kernel
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Assessor:
+        """Load a model folder with all that it holds; parts that a model may lack are left out.
+
+        Raises
+        ------
+        ModelError
+            If the folder or a part of it is refused.
+        """
+        predictor = Predictor.load(folder)
+        bundle = predictor.bundle
+        try:
+            decision = read_decision(bundle.folder, fingerprint=bundle.fingerprint, labels=bundle.labels)
+        except DataError as error:
+            if (bundle.folder / "decision.json").exists():
+                raise ModelError(str(error)) from error
+            decision = None
+        return cls(
+            predictor,
+            decision=decision,
+            gates=read_gates(bundle.folder, fingerprint=bundle.fingerprint),
+            reference=read_reference(bundle.folder / REFERENCE_FILE) if _has(bundle.folder, REFERENCE_FILE) else None,
+            kernel=read_head(bundle.folder / HEAD_FILE) if _has(bundle.folder, HEAD_FILE) else None,
+        )
+
+    def assess(self, picture: np.ndarray) -> Assessment:
+        """Assess one picture.
+
+        Parameters
+        ----------
+        picture : ndarray of shape (height, width, 3), uint8
+            Upright RGB, as :func:`skinai.data.images.decode_picture` returns it.
+        """
+        frame = frame_picture(picture, self.predictor.bundle.frame)
+        prediction, answer = self.predictor.answer(frame)
+        verdict = None
+        if self.gates is not None and self.reference is not None:
+            verdict = self.gates.judge(build_features(frame, answer[EMBEDDING], self.reference))
+        labels = prediction.labels
+        plausible: tuple[Label, ...] = ()
+        calls: tuple[Call, ...] = ()
+        if self.decision is not None:
+            inside = self.decision.build_sets(np.array([prediction.probabilities]), labels)[0]
+            plausible = tuple(label for label, held in zip(labels, inside, strict=True) if held)
+            malignant = round(prediction.malignant_probability, 6)  # thresholds have six decimals
+            calls = tuple(
+                Call(point.name, point.threshold, malignant >= point.threshold)
+                for point in self.decision.operating_points
+            )
+        return Assessment(prediction, verdict, plausible, calls, answer)
+
+    def draw_map(self, assessment: Assessment, code: str) -> np.ndarray | None:
+        """Return the class activation map of one class, shape (height, width); None where the network has none."""
+        if self.kernel is None:
+            return None
+        index = assessment.prediction.labels.index(code)
+        return map_class(assessment.answer[FEATURE_MAP], self.kernel, index)
+
+    def find_similar(self, assessment: Assessment, count: int = 6) -> list[SimilarCase]:
+        """Return the training pictures nearest in the network's space, one a lesion, the nearest first."""
+        if self.reference is None:
+            return []
+        rows, similarities = self.reference.find_nearest(assessment.answer[EMBEDDING], count)
+        labels = assessment.prediction.labels
+        return [
+            SimilarCase(
+                str(self.reference.image_ids[row]),
+                str(self.reference.lesion_ids[row]),
+                labels.by_code(str(self.reference.codes[row])),
+                float(similarity),
+            )
+            for row, similarity in zip(rows, similarities, strict=True)
+        ]
+
+
+def find_severest(plausible: tuple[Label, ...], labels: LabelSet) -> Label | None:
+    """Return the most severe malignant label among those given, by the label set's order of severity."""
+    found = [label for label in plausible if label.malignant]
+    return min(found, key=lambda label: labels.malignant_by_severity.index(label.code)) if found else None
+
+
+def describe_assessment(assessment: Assessment, *, insist: bool = False) -> dict[str, Any]:
+    """Return an assessment as ``predict --json`` prints it; a refused picture has no probabilities unless insisted."""
+    prediction = assessment.prediction
+    shown = insist or not assessment.refused
+    return {
+        "probabilities": {code: round(value, 6) for code, value in prediction.by_code.items()} if shown else None,
+        "malignant_probability": round(prediction.malignant_probability, 6) if shown else None,
+        "plausible": [label.code for label in assessment.plausible] if shown else None,
+        "calls": {call.name: {"threshold": call.threshold, "above": call.above} for call in assessment.calls}
+        if shown
+        else None,
+        "gate": {
+            "status": "refused" if assessment.refused else "passed",
+            "reasons": [{"code": code, "sentence": sentence} for code, sentence in assessment.reasons],
+            "insisted": assessment.refused and insist,
+        },
+    }
+
+
+def _has(folder: Path, part: str) -> bool:
+    return (folder / part).is_file()
