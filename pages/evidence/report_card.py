@@ -5,11 +5,12 @@ import math
 import pandas as pd
 import streamlit as st
 
-from skinai.errors import SkinaiError
+from skinai.errors import ModelError, SkinaiError
 from skinai.evaluation.decision import COVERAGE
 from skinai.evaluation.report import EvaluationReport
 from skinai.labels import HAM10000
 from skinai.model.bundle import Bundle
+from skinai.model.gates import read_refused_counts
 from skinai.ui import charts, components, resources, wording
 
 
@@ -29,8 +30,9 @@ def main() -> None:
     show_confusion(report)
     show_classes(report)
     show_scores(report)
-    if report.decision:
+    if "coverage" in report.decision:
         show_rules(report)
+    show_gate(bundle, report)
     show_models(bundle, report)
     if report.labels is HAM10000:
         show_claim(report)
@@ -143,6 +145,32 @@ def show_rules(report: EvaluationReport) -> None:
     by_class = ", ".join(f"{label.name.lower()} {report.decision[f'coverage:{label.code}']}" for label in report.labels)
     reached, size = report.decision["coverage"], report.decision["set_size"]
     st.markdown(wording.SETS_REMARK.format(coverage=COVERAGE, reached=reached, size=size, by_class=by_class))
+
+
+def show_gate(bundle: Bundle, report: EvaluationReport) -> None:
+    """Show what the gate before the answer refuses, of the holdout pictures and of what it is to refuse."""
+    try:
+        counts = read_refused_counts(bundle.folder)
+    except ModelError as error:
+        st.warning(str(error))
+        return
+    if not counts:
+        return
+    st.header(wording.GATE_TITLE)
+    st.markdown(wording.GATE_REMARK)
+    rows = [
+        {
+            "Pictures": wording.GATE_KINDS.get(kind, kind),
+            "n": f"{pictures:,}",
+            "Refused": f"{refused / max(pictures, 1):.1%}",
+        }
+        for kind, (refused, pictures) in counts.items()
+    ]
+    if "refused" in report.decision:
+        estimate = report.decision["refused"]
+        share = f"{estimate.value:.1%} ({estimate.low:.1%} to {estimate.high:.1%})"
+        rows.insert(0, {"Pictures": wording.GATE_KINDS["test"], "n": f"{estimate.n:,}", "Refused": share})
+    components.show_table(pd.DataFrame(rows), alt="Share of each kind of picture that the gate refuses")
 
 
 def show_models(bundle: Bundle, report: EvaluationReport) -> None:

@@ -133,7 +133,7 @@ def show_result(picture: np.ndarray, assessment: Assessment, assessor: Assessor)
     with left:
         if assessment.plausible:
             show_plausible(assessment, report)
-        if assessment.calls and report is not None and report.decision:
+        if assessment.calls and report is not None and "coverage" in report.decision:
             show_call(assessment, report, bundle)
     with right:
         show_why(frame_picture(picture, bundle.frame), assessment, assessor)
@@ -151,7 +151,7 @@ def show_plausible(assessment: Assessment, report: EvaluationReport | None) -> N
         name = severest.name if severest else wording.NONE_SEVERE
         share = f" ({assessment.prediction.by_code[severest.code]:.1%})" if severest else ""
         st.markdown(f"{wording.SEVEREST_LABEL}: **{name}**{share}.")
-    if report is not None and report.decision:
+    if report is not None and "coverage" in report.decision:
         sentence = wording.PLAUSIBLE_REMARK.format(reached=describe(report.decision["coverage"]))
         if labels.malignant_codes and assessment.severest is None:
             held = [report.decision[f"coverage:{code}"] for code in labels.malignant_codes]

@@ -12,6 +12,8 @@ from skinai.data.metadata import listed
 from skinai.errors import DataError
 from skinai.labels import HAM10000, LabelSet
 
+# Why the gate refused a picture, empty where it passed; only in tables of a model that had a gate when it was asked.
+GATE_COLUMN = "gate"
 SUBGROUPS = ("age_band", "sex", "localization", "dx_type")
 
 

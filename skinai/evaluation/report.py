@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from skinai.artefacts import hash_file, predictions_file, write_json
-from skinai.data.predictions import probability_matrix, read_predictions
+from skinai.data.predictions import GATE_COLUMN, probability_matrix, read_predictions
 from skinai.errors import DataError
 from skinai.evaluation import metrics
 from skinai.evaluation.decision import Decision, rates
@@ -98,7 +98,8 @@ class EvaluationReport:
     decision : mapping of str to Estimate
         What the rules fitted on `valid` reach here: ``NAME:sensitivity`` and ``NAME:specificity`` of each operating
         point; ``coverage`` of the prediction sets, ``coverage:CODE`` of each class, and ``set_size``, their mean size.
-        Empty without rules.
+        ``refused``: the share of these pictures that the gate refuses; the other figures count them as answered.
+        Empty without rules and gate.
     class_lesions : mapping of str to int
         Code to the number of its lesions.
     confusion : ndarray of shape (classes, classes), int
@@ -214,7 +215,8 @@ def evaluate_predictions(
         baseline_code=labels.codes[most_frequent],
         classes=classes,
         scores=scores,
-        decision={} if decision is None else _estimate_decision(decision, truth, probabilities, weights, labels),
+        decision=({} if decision is None else _estimate_decision(decision, truth, probabilities, weights, labels))
+        | _estimate_gate(table, weights),
         class_lesions={code: int(lesions.get(code, 0)) for code in labels.codes},
         confusion=confusion,
     )
@@ -336,6 +338,13 @@ def _estimate_decision(
         )
     result["set_size"] = _estimate(weights @ sets.sum(axis=1) / weights.sum(axis=1), len(truth))
     return result
+
+
+def _estimate_gate(table: pd.DataFrame, weights: np.ndarray) -> dict[str, Estimate]:
+    if GATE_COLUMN not in table.columns:
+        return {}
+    refused = (table[GATE_COLUMN] != "").to_numpy()
+    return {"refused": _estimate(weights @ refused / weights.sum(axis=1), len(refused))}
 
 
 def _reflect(values: np.ndarray) -> np.ndarray:

@@ -137,6 +137,26 @@ def read_gates(folder: Path, *, fingerprint: str) -> Gates | None:
     return gates
 
 
+def read_refused_counts(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return how many pictures of each kind the gate refused when it was fitted, and of how many; empty without a gate.
+
+    ``valid`` is dermoscopy that the threshold was fitted on; the other kinds were held out.
+
+    Raises
+    ------
+    ModelError
+        If ``gates.json`` is damaged.
+    """
+    try:
+        facts = json.loads((folder / GATES_FILE).read_text(encoding="utf-8"))
+        counts = {"valid": facts["valid"], **facts["held_out"]}
+        return {kind: (int(count["refused"]), int(count["pictures"])) for kind, count in counts.items()}
+    except FileNotFoundError:
+        return {}
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, OSError) as error:
+        raise ModelError(f"The gate in {folder} is damaged.") from error
+
+
 def describe_gates(gates: Gates, *, fingerprint: str, weights_sha256: str) -> dict[str, Any]:
     """Return what :func:`read_gates` expects in ``gates.json``; the weights lie in ``gates.npz``."""
     return {

@@ -78,10 +78,10 @@ def fit_calibration(
 ) -> tuple[Calibration, list[dict[str, float]]]:
     """Fit exponent and temperature on `valid`.
 
-    For each exponent the temperature with the least log loss is fitted. Chosen is the smallest exponent whose log
-    loss is within one standard error of the least: the least log loss makes a probability mean what it says, and
-    among the exponents that `valid` can hardly tell from it, the smallest one finds most of the rare classes. This is
-    the one-standard-error rule of Breiman et al. (1984).
+    For each exponent the temperature with the least log loss is fitted. The least log loss makes a probability mean
+    what it says, and exponents within two standard errors of it can hardly be told from it. Among those the one with
+    the greatest mean of accuracy and balanced accuracy is chosen, because the two pull apart and both count: accuracy
+    weighs every picture alike, balanced accuracy every class.
 
     Parameters
     ----------
@@ -108,8 +108,10 @@ def fit_calibration(
         scores = score_logits(shifted / temperature, truth)
         table.append({"exponent": exponent, "temperature": temperature} | scores | {"log_loss_error": error})
     best = min(table, key=lambda row: row["log_loss"])
-    limit = best["log_loss"] + best["log_loss_error"]
-    chosen = next(row for row in table if row["log_loss"] <= limit)
+    limit = best["log_loss"] + 2 * best["log_loss_error"]
+    allowed = [row for row in table if row["log_loss"] <= limit]
+    # Of exponents that score alike, the smallest finds most of the rare classes.
+    chosen = max(allowed, key=lambda row: (row["accuracy"] + row["balanced_accuracy"], -row["exponent"]))
     offset = logit_offset(prior, exponent=chosen["exponent"], removed=removed)
     return Calibration(chosen["exponent"], chosen["temperature"], tuple(float(value) for value in offset)), table
 

@@ -21,7 +21,7 @@ from skinai.artefacts import hash_file, predictions_file, remove_stale_temporari
 from skinai.data.drawing import draw_lesion
 from skinai.data.images import FrameRule, frame_picture
 from skinai.data.metadata import DataFolder, Remark, listed
-from skinai.data.predictions import build_predictions, write_predictions
+from skinai.data.predictions import GATE_COLUMN, build_predictions, write_predictions
 from skinai.data.split import SPLIT_FILE, check_split, read_near_duplicates, read_split
 from skinai.data.summary import DATASET_FILE, build_summary
 from skinai.errors import DataError, UsageError
@@ -39,8 +39,9 @@ from skinai.model.bundle import (
     write_bundle,
 )
 from skinai.model.export import export_litert, save_keras_model
+from skinai.model.gates import Gates, build_features, read_gates
 from skinai.model.head import HEAD_FILE, write_head
-from skinai.model.reference import REFERENCE_FILE, build_reference, write_reference
+from skinai.model.reference import REFERENCE_FILE, build_reference, read_reference, write_reference
 from skinai.model.session import Session
 from skinai.training.calibration import fit_calibration
 from skinai.training.checkpoint import CHECKPOINT_FILE
@@ -245,7 +246,8 @@ def look_at_test(
     for remark in run.remarks:
         say(remark.sentence)
     _log_look(folder, bundle, pictures=len(run.frames["test"].table), purpose=purpose)
-    write_folder_predictions(folder, run.frames["test"], data.labels, "test")
+    gates = read_gates(folder, fingerprint=bundle.fingerprint)
+    write_folder_predictions(folder, run.frames["test"], data.labels, "test", gates=gates)
     return path
 
 
@@ -276,11 +278,22 @@ def _write_reference(model: keras.Model, out: Path, frames: Frames) -> None:
     write_reference(build_reference(embedding, *names), out / REFERENCE_FILE)
 
 
-def write_folder_predictions(folder: Path, frames: Frames, labels: LabelSet, subset: str) -> None:
-    """Let the export answer for every frame, so that what is evaluated is what is served."""
+def write_folder_predictions(
+    folder: Path, frames: Frames, labels: LabelSet, subset: str, *, gates: Gates | None = None
+) -> None:
+    """Let the export answer for every frame, so that what is evaluated is what is served; so for the gate."""
     session = Session(folder / EXPORT_FILE)
-    probabilities = np.stack([session.run(frame)[PROBABILITIES] for frame in frames.pixels])
-    write_predictions(build_predictions(frames.table, probabilities, labels), folder / predictions_file(subset))
+    reference = read_reference(folder / REFERENCE_FILE) if gates is not None else None
+    probabilities, refused = [], []
+    for frame in frames.pixels:
+        answer = session.run(frame)
+        probabilities.append(answer[PROBABILITIES])
+        if gates is not None and reference is not None:
+            refused.append(gates.judge(build_features(frame, answer[EMBEDDING], reference)).reason or "")
+    table = build_predictions(frames.table, np.stack(probabilities), labels)
+    if gates is not None:
+        table[GATE_COLUMN] = refused
+    write_predictions(table, folder / predictions_file(subset))
 
 
 def load_run_data(

@@ -231,6 +231,28 @@ SETS_REMARK = (
     "Prediction sets, one quantile a class, are to hold the true diagnosis for {coverage:.0%} of the pictures. Here "
     "they hold it for {reached}, with {size} diagnoses in a set on average; by diagnosis: {by_class}."
 )
+GATE_TITLE = "What the gate refuses"
+GATE_REMARK = (
+    "Before the model answers, a gate looks whether a picture is dermoscopy that can be judged. It was fitted on "
+    "training pictures and on what people upload instead; its threshold on valid. Holdout pictures are to pass, the "
+    "other kinds to be refused. But for valid, the pictures counted here were not used to fit it; they are of the same "
+    "kinds, and kinds that it never saw may fare worse. All other figures on this page count refused pictures as "
+    "answered."
+)
+GATE_KINDS = {
+    "test": "Holdout dermoscopy (test)",
+    "valid": "Dermoscopy that the threshold was fitted on (valid)",
+    "drawn_lesions": "Lesions drawn by program, as in the examples (let pass on purpose)",
+    "enlarged": "Enlarged from 16 to 44 pixels",
+    "blurred": "Strongly blurred",
+    "channels_swapped": "Colour channels swapped",
+    "contrast": "Contrast wrecked",
+    "light": "Far too dark or too bright",
+    "inverted": "Colours inverted",
+    "natural": "Natural and technical pictures",
+    "documents_and_patterns": "Documents and patterns drawn by program",
+    "photographs": "Photographs of skin without a dermatoscope",
+}
 INTERVAL_REMARK = (
     "Intervals are 95 %, from a bootstrap that draws whole lesions. Read the interval before the figure: classes with "
     "few lesions have wide ones. An interval without width, at 0 or 1, is no certainty: with n lesions the true share "

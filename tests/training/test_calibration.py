@@ -45,15 +45,16 @@ def test_the_best_exponent_and_temperature_undo_what_was_done_to_the_logits(evid
     assert best["temperature"] == pytest.approx(sharpness, rel=0.15)
 
 
-def test_the_exponent_is_the_smallest_one_that_valid_cannot_tell_from_the_best(evidence):
+def test_of_the_exponents_near_the_best_one_the_most_balanced_is_chosen(evidence):
     calibration, table = fit_calibration(*evidence, PRIOR, removed=1.0)
     assert tuple(row["exponent"] for row in table) == EXPONENTS
     best = min(table, key=lambda row: row["log_loss"])
-    limit = best["log_loss"] + best["log_loss_error"]
-    chosen = next(row for row in table if row["exponent"] == calibration.exponent)
-    assert chosen["log_loss"] <= limit
-    assert all(row["log_loss"] > limit for row in table if row["exponent"] < calibration.exponent)
-    assert 0 < calibration.exponent <= best["exponent"]
+    limit = best["log_loss"] + 2 * best["log_loss_error"]
+    allowed = {row["exponent"]: row["accuracy"] + row["balanced_accuracy"] for row in table if row["log_loss"] <= limit}
+    assert 1 < len(allowed) < len(table)
+    assert calibration.exponent in allowed
+    assert allowed[calibration.exponent] == max(allowed.values())
+    assert all(mean < max(allowed.values()) for exponent, mean in allowed.items() if exponent < calibration.exponent)
 
 
 def test_applied_logits_score_what_the_table_says(evidence):
