@@ -44,7 +44,7 @@ class LabelSet:
     isic_order : tuple of str
         The columns of ISIC challenge tables, in their order.
     severity : tuple of str
-        The malignant codes from the most severe on; left out, their order among the labels.
+        The malignant codes from the most severe on; empty where nobody stated it.
 
     Raises
     ------
@@ -85,11 +85,6 @@ class LabelSet:
     def malignant_codes(self) -> tuple[str, ...]:
         """The codes whose probabilities make the summed malignant probability."""
         return tuple(label.code for label in self.labels if label.malignant)
-
-    @property
-    def malignant_by_severity(self) -> tuple[str, ...]:
-        """The malignant codes, the most severe first."""
-        return self.severity or self.malignant_codes
 
     def index(self, code: str) -> int:
         """Return the position of `code` in a model's output.

@@ -12,7 +12,6 @@ import streamlit as st
 from skinai.data.drawing import draw_lesion
 from skinai.data.images import decode_picture, encode_preview, frame_picture
 from skinai.errors import DataError, ModelError, PictureError
-from skinai.evaluation.decision import COVERAGE
 from skinai.evaluation.decision_support import find_cases_like, predict_values
 from skinai.evaluation.report import Estimate, EvaluationReport
 from skinai.labels import HAM10000, LabelSet
@@ -22,8 +21,6 @@ from skinai.serving.predictor import Prediction
 from skinai.ui import charts, components, resources, wording
 
 PREVIEW_WIDTH_PX = 320
-# Two copies of one picture, re-coded or reduced, lie at least this near in the model's own space.
-SAME_PICTURE = 0.98
 SOURCES = ("A file", "The camera", "A drawn example")
 
 
@@ -87,14 +84,20 @@ def show_empty_state(bundle: Bundle) -> None:
 def ask_to_insist(picture: np.ndarray, assessment: Assessment, bundle: Bundle) -> bool:
     """Say why the picture is refused; return whether the visitor wants the answer all the same."""
     reasons = " ".join(sentence for _, sentence in assessment.reasons)
-    st.warning(f"**{wording.REFUSED_TITLE} {reasons}** {wording.REFUSED_NOTE}")
-    # The key is the picture's own: insisting on one does not insist on the next.
-    insisted = st.toggle(wording.INSIST_LABEL, key=f"insist-{hashlib.sha256(picture.tobytes()).hexdigest()[:16]}")
+    said = st.empty()
+    # Insisting on one picture does not insist on the next.
+    insisted = st.toggle(wording.INSIST_LABEL, key=f"insist-{identify(picture)}")
     if insisted:
-        st.warning(wording.INSISTED.format(reasons=reasons))
+        said.warning(wording.INSISTED.format(reasons=reasons))
     else:
+        said.warning(f"**{wording.REFUSED_TITLE} {reasons}** {wording.REFUSED_NOTE}")
         show_picture(picture, bundle, width=PREVIEW_WIDTH_PX)
     return insisted
+
+
+def identify(picture: np.ndarray) -> str:
+    """Return a name of the picture's pixels, for widgets that start anew with every picture."""
+    return hashlib.sha256(picture.tobytes()).hexdigest()[:16]
 
 
 def show_result(picture: np.ndarray, assessment: Assessment, assessor: Assessor) -> None:
@@ -131,34 +134,36 @@ def show_result(picture: np.ndarray, assessment: Assessment, assessor: Assessor)
         report = None
     left, right = st.columns(2, gap="medium")
     with left:
-        if assessment.plausible:
-            show_plausible(assessment, report)
+        if assessor.decision is not None:
+            show_plausible(assessment, assessor.decision.coverage, report)
         if assessment.calls and report is not None and "coverage" in report.decision:
             show_call(assessment, report, bundle)
     with right:
-        show_why(frame_picture(picture, bundle.frame), assessment, assessor)
-        show_similar(assessment, assessor)
+        show_why(picture, assessment, assessor)
+        show_similar(picture, assessment, assessor)
 
 
-def show_plausible(assessment: Assessment, report: EvaluationReport | None) -> None:
+def show_plausible(assessment: Assessment, coverage: float, report: EvaluationReport | None) -> None:
     """Show the prediction set and the most severe diagnosis in it."""
     st.header(wording.PLAUSIBLE_TITLE)
     names = ", ".join(label.name for label in assessment.plausible)
-    st.markdown(f"{wording.PLAUSIBLE_LABEL.format(coverage=COVERAGE)}: **{names}**.")
+    st.markdown(f"{wording.PLAUSIBLE_LABEL}: **{names}**.")
     labels = assessment.prediction.labels
-    if labels.malignant_codes:
+    if labels.severity:
         severest = assessment.severest
         name = severest.name if severest else wording.NONE_SEVERE
         share = f" ({assessment.prediction.by_code[severest.code]:.1%})" if severest else ""
         st.markdown(f"{wording.SEVEREST_LABEL}: **{name}**{share}.")
-    if report is not None and "coverage" in report.decision:
-        sentence = wording.PLAUSIBLE_REMARK.format(reached=describe(report.decision["coverage"]))
-        if labels.malignant_codes and assessment.severest is None:
-            held = [report.decision[f"coverage:{code}"] for code in labels.malignant_codes]
-            n = sum(estimate.n for estimate in held)
-            missed = sum((1 - estimate.value) * estimate.n for estimate in held) / max(n, 1)
-            sentence += " " + wording.NONE_SEVERE_REMARK.format(missed=round(100 * missed))
-        st.caption(sentence)
+    st.caption(wording.PLAUSIBLE_REMARK.format(coverage=coverage))
+    if report is None or "coverage" not in report.decision:
+        return
+    held = [(label.name, report.decision[f"coverage:{label.code}"]) for label in labels if label.malignant]
+    reached = "; ".join(f"{name} {describe(estimate)}" for name, estimate in held)
+    overall = describe(report.decision["coverage"])
+    st.caption(wording.PLAUSIBLE_REACHED.format(overall=overall, of_malignant=f" ({reached})" if reached else ""))
+    slipped = report.decision.get("malignant_without_malignant_set")
+    if labels is HAM10000 and assessment.severest is None and slipped is not None and slipped.n:
+        st.caption(wording.NONE_SEVERE_REMARK.format(share=describe(slipped), n=slipped.n))
 
 
 @st.fragment
@@ -178,73 +183,77 @@ def show_call(assessment: Assessment, report: EvaluationReport, bundle: Bundle) 
     said = wording.CALL_ABOVE if call.above else wording.CALL_BELOW
     st.markdown(f"**{said.format(sum=summed, threshold=call.threshold)}**")
     sensitivity, specificity = (report.decision[f"{name}:{figure}"] for figure in ("sensitivity", "specificity"))
+    kind, _, wanted = name.partition("_")
+    remark = wording.CALL_REMARK if kind == "sensitivity" else wording.CALL_REMARK_SPECIFICITY
     st.caption(
-        wording.CALL_REMARK.format(
-            wanted=float(name.rpartition("_")[2]),
-            sensitivity=describe(sensitivity),
-            specificity=describe(specificity),
-        )
-        if name.startswith("sensitivity")
-        else wording.CALL_REMARK_SPECIFICITY.format(
-            wanted=float(name.rpartition("_")[2]),
+        remark.format(
+            wanted=float(wanted),
+            malignant=wording.name_malignant(report.labels),
             sensitivity=describe(sensitivity),
             specificity=describe(specificity),
         )
     )
-    try:
-        like = find_cases_like(resources.load_holdout(bundle), summed, report.labels)
-        st.markdown(wording.CASES_REMARK.format(**asdict(like)))
-    except DataError:
-        pass  # the report is shown without the predictions it was made from
+    show_cases_like(summed, report, bundle)
+    if math.isnan(sensitivity.value) or math.isnan(specificity.value):
+        return
     of_1000 = st.slider(wording.PREVALENCE_LABEL, 1, 500, 50, key="prevalence")
     values = predict_values(sensitivity.value, specificity.value, of_1000 / 1000)
+    st.markdown(wording.describe_predictive_values(values))
+    st.caption(wording.PREVALENCE_NOTE + (wording.KERATOSIS_NOTE if report.labels is HAM10000 else ""))
+
+
+def show_cases_like(malignant_probability: float, report: EvaluationReport, bundle: Bundle) -> None:
+    """Show how many of the holdout lesions with a score like this were malignant."""
+    try:
+        table = resources.load_holdout(bundle, report)
+    except DataError:
+        return  # the report is shown without the predictions that it was made from
+    like = find_cases_like(table, malignant_probability, report.labels)
+    share = table.loc[table["truth"].isin(report.labels.malignant_codes), "lesion"].nunique() / report.lesions
     st.markdown(
-        wording.PREVALENCE_REMARK.format(
-            missed=values.missed,
-            needless=values.needless,
-            positive="none" if math.isnan(values.positive) else f"{values.positive:.1%}",
-            negative="none" if math.isnan(values.negative) else f"{values.negative:.1%}",
-        )
+        wording.CASES_REMARK.format(**asdict(like), share=share, malignant_name=wording.name_malignant(report.labels))
     )
-    st.caption(wording.PREVALENCE_NOTE)
 
 
 @st.fragment
-def show_why(frame: np.ndarray, assessment: Assessment, assessor: Assessor) -> None:
+def show_why(picture: np.ndarray, assessment: Assessment, assessor: Assessor) -> None:
     """Show the class activation map of the chosen class over the frame; its controls do not predict again."""
     st.header(wording.WHY_TITLE)
     labels = assessment.prediction.labels
     if assessor.kernel is None:
         st.caption(wording.WHY_NONE)
         return
-    # The key is the answer's own, so that a new picture starts at its own most probable class.
-    top = assessment.prediction.top.code
+    # Each picture starts at its own most probable class.
     chosen = st.selectbox(
         wording.WHY_CLASS,
         labels.codes,
-        index=labels.index(top),
+        index=labels.index(assessment.prediction.top.code),
         format_func=lambda code: labels.by_code(code).name,
-        key=f"why-{top}",
+        key=f"why-{identify(picture)}",
     )
     opacity = st.slider(wording.WHY_OPACITY, 0, 100, 60, format="%d %%", key="opacity") / 100
     drawn = assessor.draw_map(assessment, chosen)
+    frame = frame_picture(picture, assessor.predictor.bundle.frame)
     shown = None if drawn is None else charts.overlay_map(frame, drawn, opacity=opacity)
     if shown is None:
         st.caption(wording.WHY_NOTHING)
         return
+    if picture.shape[0] > picture.shape[1]:
+        shown = np.ascontiguousarray(np.rot90(shown, -1))  # a portrait picture was turned to be framed
     alt = f"Class activation map for {labels.by_code(chosen).name}, laid over the picture"
     st.image(encode_preview(shown), width="stretch", alt=alt)
-    st.caption(wording.WHY_REMARK)
+    st.caption(wording.WHY_REMARK + (wording.WHY_VIEWS if len(assessor.predictor.bundle.views) > 1 else ""))
 
 
-def show_similar(assessment: Assessment, assessor: Assessor) -> None:
+def show_similar(picture: np.ndarray, assessment: Assessment, assessor: Assessor) -> None:
     """Show the nearest training pictures by id and diagnosis."""
     cases = assessor.find_similar(assessment)
     if not cases:
         return
     st.header(wording.SIMILAR_TITLE)
-    if cases[0].similarity >= SAME_PICTURE:
-        st.warning(wording.SIMILAR_KNOWN.format(image=cases[0].image_id))
+    known = assessor.find_same(picture)
+    if known is not None:
+        st.warning(wording.SIMILAR_KNOWN.format(image=known))
     is_isic = assessment.prediction.labels is HAM10000
     rows = pd.DataFrame(
         {
@@ -262,7 +271,10 @@ def show_similar(assessment: Assessment, assessor: Assessor) -> None:
 
 def describe(estimate: Estimate) -> str:
     """Return a share with its interval, for a sentence."""
-    return f"{estimate.value:.0%} ({estimate.low:.0%} to {estimate.high:.0%})"
+    if math.isnan(estimate.value):
+        return "an unknown share"
+    interval = "" if math.isnan(estimate.low) else f" ({estimate.low:.0%} to {estimate.high:.0%})"
+    return f"{estimate.value:.0%}{interval}"
 
 
 def show_picture(picture: np.ndarray, bundle: Bundle, *, width: int | Literal["stretch"] = "stretch") -> None:

@@ -98,6 +98,7 @@ class EvaluationReport:
     decision : mapping of str to Estimate
         What the rules fitted on `valid` reach here: ``NAME:sensitivity`` and ``NAME:specificity`` of each operating
         point; ``coverage`` of the prediction sets, ``coverage:CODE`` of each class, and ``set_size``, their mean size.
+        ``malignant_without_malignant_set``: the share of the malignant pictures without a malignant class in their set.
         ``refused``: the share of these pictures that the gate refuses; the other figures count them as answered.
         Empty without rules and gate.
     class_lesions : mapping of str to int
@@ -335,6 +336,11 @@ def _estimate_decision(
         inside = truth == index
         result[f"coverage:{code}"] = _estimate(
             metrics.divide(weights @ (held & inside), weights @ inside), int(inside.sum())
+        )
+    if positive.any():
+        slipped = ~sets[:, malignant].any(axis=1)
+        result["malignant_without_malignant_set"] = _estimate(
+            metrics.divide(weights @ (slipped & positive), weights @ positive), int(positive.sum())
         )
     result["set_size"] = _estimate(weights @ sets.sum(axis=1) / weights.sum(axis=1), len(truth))
     return result

@@ -60,6 +60,11 @@ class Bundle:
     probe: Mapping[str, float]
     facts: Mapping[str, Any]
 
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The views of a picture that the answers are averaged over."""
+        return tuple(self.facts["training"].get("views", ("plain",)))
+
 
 def models_folder() -> Path:
     """Return the folder that holds the models: ``models/`` beside the package."""

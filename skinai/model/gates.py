@@ -104,6 +104,11 @@ def build_features(frame: np.ndarray, embedding: np.ndarray, reference: Referenc
     return np.concatenate([measure_frame(frame), reference.locate(embedding)])
 
 
+def count_features(reference: ReferenceIndex) -> int:
+    """Return how many numbers :func:`build_features` gives."""
+    return len(MEASURES) + len(reference.directions) + 1
+
+
 def read_gates(folder: Path, *, fingerprint: str) -> Gates | None:
     """Read a model's gate; None where none was fitted.
 

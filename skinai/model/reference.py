@@ -9,16 +9,21 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from skinai.artefacts import write_atomic
 from skinai.errors import ModelError
 
 REFERENCE_FILE = "reference.npz"
 DIMENSIONS = 64
+_PRINT_BYTES = 32
+# Of 256 bits. Of 300 HAM10000 pictures coded anew at JPEG quality 50, 95 % came back within 14; of 1,500 the nearest
+# picture of another lesion was at least 14 away, in all but one case more than 14.
+SAME_BITS = 14
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,8 @@ class ReferenceIndex:
         Of length 1 each.
     mean : ndarray of shape (channels,), float32
     directions : ndarray of shape (dimensions, channels), float32
+    prints : ndarray of shape (n, 32), uint8
+        Difference hash of each frame, 256 bits; of shape (0, 32) in folders of version 0.1.0.
     """
 
     image_ids: np.ndarray
@@ -41,6 +48,20 @@ class ReferenceIndex:
     vectors: np.ndarray
     mean: np.ndarray
     directions: np.ndarray
+    prints: np.ndarray = field(default_factory=lambda: np.empty((0, _PRINT_BYTES), np.uint8))
+
+    def find_same(self, frame: np.ndarray) -> str | None:
+        """Return the id of the training picture whose frame this is, also re-coded or resized; else None.
+
+        Parameters
+        ----------
+        frame : ndarray of shape (height, width, 3), uint8
+        """
+        if not len(self.prints):
+            return None
+        apart = np.bitwise_count(self.prints ^ take_print(frame)).sum(axis=1)
+        nearest = int(apart.argmin())
+        return str(self.image_ids[nearest]) if apart[nearest] <= SAME_BITS else None
 
     def project(self, embeddings: np.ndarray) -> np.ndarray:
         """Return embeddings of shape (n, channels) as vectors of length 1, shape (n, dimensions)."""
@@ -84,8 +105,22 @@ class ReferenceIndex:
         return rows, similarities[rows]
 
 
+def take_print(frame: np.ndarray) -> np.ndarray:
+    """Return the difference hash of a frame, shape (32,), uint8: where lightness falls from left to right, 16 x 16.
+
+    Copies of a picture, re-coded or resized, differ in few bits; two pictures in about half of the 256.
+    """
+    small = Image.fromarray(frame).convert("L").resize((17, 16), Image.Resampling.BOX)
+    light = np.asarray(small, dtype=np.int16)
+    return np.packbits(light[:, 1:] < light[:, :-1])
+
+
 def build_reference(
-    embeddings: np.ndarray, image_ids: np.ndarray, lesion_ids: np.ndarray, codes: np.ndarray
+    embeddings: np.ndarray,
+    image_ids: np.ndarray,
+    lesion_ids: np.ndarray,
+    codes: np.ndarray,
+    prints: np.ndarray | None = None,
 ) -> ReferenceIndex:
     """Fit the projection on the embeddings, shape (n, channels), and project them."""
     from sklearn.decomposition import PCA  # scikit-learn takes a second to import, and serving does without it
@@ -95,7 +130,9 @@ def build_reference(
     fitted = PCA(dimensions, svd_solver="randomized", random_state=0).fit(unit)
     half = [values.astype(np.float16).astype(np.float32) for values in (fitted.mean_, fitted.components_)]
     index = ReferenceIndex(image_ids, lesion_ids, codes, np.empty((0, dimensions), np.float32), half[0], half[1])
-    return ReferenceIndex(image_ids, lesion_ids, codes, index.project(embeddings), half[0], half[1])
+    if prints is None:
+        prints = index.prints
+    return ReferenceIndex(image_ids, lesion_ids, codes, index.project(embeddings), half[0], half[1], prints)
 
 
 def write_reference(index: ReferenceIndex, path: Path) -> None:
@@ -109,6 +146,7 @@ def write_reference(index: ReferenceIndex, path: Path) -> None:
         vectors=index.vectors.astype(np.float16),
         mean=index.mean.astype(np.float16),
         directions=index.directions.astype(np.float16),
+        prints=index.prints,
     )
     write_atomic(path, buffer.getvalue())
 
@@ -125,6 +163,7 @@ def read_reference(path: Path) -> ReferenceIndex:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             names = [file[name] for name in ("image_ids", "lesion_ids", "codes")]
             vectors, mean, directions = (file[name].astype(np.float32) for name in ("vectors", "mean", "directions"))
+            prints = file["prints"] if "prints" in file else np.empty((0, _PRINT_BYTES), np.uint8)
     except FileNotFoundError as error:
         raise ModelError(f"{path.name} is missing in {path.parent}.") from error
     except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, OSError, EOFError) as error:
@@ -132,7 +171,9 @@ def read_reference(path: Path) -> ReferenceIndex:
     rows = {len(values) for values in (*names, vectors)}
     if len(rows) > 1 or vectors.ndim != 2 or directions.shape != (vectors.shape[1], len(mean)):
         raise ModelError(f"{path} is damaged.")
-    return ReferenceIndex(names[0], names[1], names[2], vectors, mean, directions)
+    if prints.dtype != np.uint8 or prints.shape not in ((len(vectors), _PRINT_BYTES), (0, _PRINT_BYTES)):
+        raise ModelError(f"{path} is damaged.")
+    return ReferenceIndex(names[0], names[1], names[2], vectors, mean, directions, prints)
 
 
 def _to_length_1(values: np.ndarray) -> np.ndarray:

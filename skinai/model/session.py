@@ -45,6 +45,7 @@ class Session:
             raise ModelError(f"{path} is not an export of ours: {sorted(missing) or 'its input is not uint8'}.")
         self.input_shape = tuple(int(size) for size in pictures["shape"])
         self.class_count = int(outputs[PROBABILITIES]["shape"][-1])
+        self.channels = int(outputs[FEATURE_MAP]["shape"][-1])
 
     def run(self, frame: np.ndarray) -> dict[str, np.ndarray]:
         """Run the network on one frame.

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from skinai.data.images import frame_picture
-from skinai.errors import DataError, ModelError, UsageError
-from skinai.evaluation.decision import Decision, read_decision
+from skinai.errors import DataError, ModelError
+from skinai.evaluation.decision import DECISION_FILE, Decision, read_decision
 from skinai.labels import Label, LabelSet
 from skinai.model.bundle import EMBEDDING, FEATURE_MAP
-from skinai.model.gates import Gates, Verdict, build_features, read_gates
+from skinai.model.gates import Gates, Verdict, build_features, count_features, read_gates
 from skinai.model.head import HEAD_FILE, map_class, read_head
 from skinai.model.reference import REFERENCE_FILE, ReferenceIndex, read_reference
 from skinai.serving.predictor import Prediction, Predictor
@@ -94,7 +94,7 @@ class Assessment:
 
     @property
     def severest(self) -> Label | None:
-        """The most severe diagnosis that is still plausible; None where none that is malignant is."""
+        """The most severe diagnosis in the prediction set; None where none is malignant, or no order is known."""
         return find_severest(self.plausible, self.prediction.labels)
 
 
@@ -120,8 +120,6 @@ class Assessor:
         reference: ReferenceIndex | None = None,
         kernel: np.ndarray | None = None,
     ) -> None:
-        if gates is not None and reference is None:
-            raise UsageError("A gate needs the reference index of its model.")
         self.predictor, self.decision, self.gates = predictor, decision, gates
         self.reference, self.kernel = reference, kernel
 
@@ -136,19 +134,23 @@ class Assessor:
         """
         predictor = Predictor.load(folder)
         bundle = predictor.bundle
+        decision = reference = kernel = None
         try:
-            decision = read_decision(bundle.folder, fingerprint=bundle.fingerprint, labels=bundle.labels)
+            if (bundle.folder / DECISION_FILE).exists():
+                decision = read_decision(bundle.folder, fingerprint=bundle.fingerprint, labels=bundle.labels)
         except DataError as error:
-            if (bundle.folder / "decision.json").exists():
-                raise ModelError(str(error)) from error
-            decision = None
-        return cls(
-            predictor,
-            decision=decision,
-            gates=read_gates(bundle.folder, fingerprint=bundle.fingerprint),
-            reference=read_reference(bundle.folder / REFERENCE_FILE) if _has(bundle.folder, REFERENCE_FILE) else None,
-            kernel=read_head(bundle.folder / HEAD_FILE) if _has(bundle.folder, HEAD_FILE) else None,
-        )
+            raise ModelError(str(error)) from error
+        # Parts without a hash in bundle.json may be those of another model.
+        if REFERENCE_FILE in bundle.facts["files"]:
+            reference = read_reference(bundle.folder / REFERENCE_FILE)
+        if HEAD_FILE in bundle.facts["files"]:
+            kernel = read_head(bundle.folder / HEAD_FILE)
+            if kernel.shape != (predictor.session.channels, len(bundle.labels)):
+                raise ModelError(f"{HEAD_FILE} in {bundle.folder} does not fit the export.")
+        gates = read_gates(bundle.folder, fingerprint=bundle.fingerprint)
+        if gates is not None and (reference is None or gates.mean.shape != (count_features(reference),)):
+            raise ModelError(f"The gate in {bundle.folder} does not fit the model's {REFERENCE_FILE}.")
+        return cls(predictor, decision=decision, gates=gates, reference=reference, kernel=kernel)
 
     def assess(self, picture: np.ndarray) -> Assessment:
         """Assess one picture.
@@ -183,6 +185,12 @@ class Assessor:
         index = assessment.prediction.labels.index(code)
         return map_class(assessment.answer[FEATURE_MAP], self.kernel, index)
 
+    def find_same(self, picture: np.ndarray) -> str | None:
+        """Return the id of the training picture that this one is a copy of, also re-coded or resized; else None."""
+        if self.reference is None:
+            return None
+        return self.reference.find_same(frame_picture(picture, self.predictor.bundle.frame))
+
     def find_similar(self, assessment: Assessment, count: int = 6) -> list[SimilarCase]:
         """Return the training pictures nearest in the network's space, one a lesion, the nearest first."""
         if self.reference is None:
@@ -201,9 +209,9 @@ class Assessor:
 
 
 def find_severest(plausible: tuple[Label, ...], labels: LabelSet) -> Label | None:
-    """Return the most severe malignant label among those given, by the label set's order of severity."""
-    found = [label for label in plausible if label.malignant]
-    return min(found, key=lambda label: labels.malignant_by_severity.index(label.code)) if found else None
+    """Return the most severe malignant label among those given; None where there is none, or no order of severity."""
+    codes = [label.code for label in plausible]
+    return next((labels.by_code(code) for code in labels.severity if code in codes), None)
 
 
 def describe_assessment(assessment: Assessment, *, insist: bool = False) -> dict[str, Any]:
@@ -223,7 +231,3 @@ def describe_assessment(assessment: Assessment, *, insist: bool = False) -> dict
             "insisted": assessment.refused and insist,
         },
     }
-
-
-def _has(folder: Path, part: str) -> bool:
-    return (folder / part).is_file()

@@ -101,7 +101,8 @@ def build_ensemble(
     logs = [pd.read_csv(bundle.folder / LOG_FILE).assign(member=bundle.name) for bundle in bundles]
     write_atomic(out / LOG_FILE, pd.concat(logs).to_csv(index=False, lineterminator="\n"))
     model = join_networks(networks, first.frame, views, calibration)
-    head = join_heads(bundles, networks, calibration)
+    # A map of the close view would be stretched over the whole frame.
+    head = join_heads(bundles, networks, calibration) if views[0] != "close" else None
     return write_folder(model, first.frame, out, data, split, run, facts, head=head, ensemble=True)
 
 

@@ -16,6 +16,7 @@ from skinai.data.images import SUFFIXES, FrameRule, decode_picture, frame_pictur
 from skinai.data.metadata import DataFolder
 from skinai.data.split import SPLIT_FILE, check_split, read_near_duplicates, read_split
 from skinai.errors import PictureError, UsageError
+from skinai.labels import HAM10000
 from skinai.model.bundle import EMBEDDING, EXPORT_FILE, load_bundle
 from skinai.model.gates import (
     GATE_WEIGHTS_FILE,
@@ -58,7 +59,8 @@ def fit_gates(
     is refused are pictures of `train` that were wrecked (enlarged from 16 to 44 px, blurred, channels swapped, and so
     on), natural pictures that come with scikit-image and scikit-learn, documents and patterns drawn by program, and
     the photographs in `unlike`. The threshold is fitted on `valid`. How much of each kind is refused is measured on
-    pictures that were held out: wrecked pictures of `valid`, and every other run of neighbours of the rest.
+    pictures that were held out: wrecked pictures of `valid`, crops of every other natural picture, newly drawn
+    documents, and every other run of neighbours of the photographs.
 
     Parameters
     ----------
@@ -77,17 +79,25 @@ def fit_gates(
     UsageError
         If the model has no reference index, or `unlike` holds no picture.
     """
-    from skimage import data as samples  # a developer's package, used here alone
+    try:
+        from skimage import data as samples  # a developer's package, used here alone
+    except ImportError as error:
+        raise UsageError("The gate is fitted with scikit-image: pip install -r requirements-dev.txt.") from error
     from sklearn.datasets import load_sample_images
     from sklearn.neural_network import MLPClassifier
     from sklearn.preprocessing import StandardScaler
 
     bundle = load_bundle(folder)
+    if bundle.labels is not HAM10000:
+        raise UsageError(f"The gate is for dermoscopy, and {bundle.name} was trained on other classes.")
     if not (folder / REFERENCE_FILE).is_file():
         raise UsageError(f"{folder} has no {REFERENCE_FILE}, which the gate needs; train the model anew.")
     data = with_labels_of(bundle, data)
     split = check_split(read_split(folder / SPLIT_FILE), data.table, read_near_duplicates(data.path))
+    photographs = _list_runs(unlike) if unlike else None
     run = load_run_data(data, split, bundle.frame, subsets=("train", "valid"))
+    if run.data_hash != bundle.facts["data"]["pictures_sha256"]:
+        raise UsageError(f"{data.path} does not hold the pictures and diagnoses that {bundle.name} was trained on.")
     rng = np.random.default_rng(seed)
     look = _Look(read_reference(folder / REFERENCE_FILE), Session(bundle.folder / EXPORT_FILE))
     train, valid = (run.frames[subset].pixels for subset in ("train", "valid"))
@@ -111,8 +121,8 @@ def fit_gates(
         "natural": [natural[0::2], natural[1::2]],
         "documents_and_patterns": [_draw_documents(rng), _draw_documents(rng)],
     }
-    if unlike:
-        others["photographs"] = _read_runs(unlike)
+    if photographs:
+        others["photographs"] = [_decode_files(half) for half in photographs]
     for name, halves in others.items():
         parts = []
         for half in halves:
@@ -146,6 +156,8 @@ def fit_gates(
     def count_refused(values: np.ndarray) -> dict[str, int]:
         return {"pictures": len(values), "refused": int((gates.tell_kinds(values)[:, 0] < threshold).sum())}
 
+    # Stopped in between, the folder is a model without a gate, not one with half of another.
+    (folder / GATES_FILE).unlink(missing_ok=True)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     write_atomic(folder / GATE_WEIGHTS_FILE, buffer.getvalue())
@@ -253,12 +265,14 @@ def _as_colour(picture: np.ndarray) -> np.ndarray:
     return picture[..., :3] if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
 
 
-def _read_runs(folder: Path) -> list[Iterable[np.ndarray]]:
-    """Return the pictures of a folder in two halves, in turn by runs of neighbours, which are often one patient's."""
+def _list_runs(folder: Path) -> list[list[Path]]:
+    """Return the picture files of a folder in two halves, by runs of neighbours, which are often one patient's."""
     files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
-    if len(files) <= _RUN:
-        raise UsageError(f"{folder} holds too few pictures to fit a gate on: {len(files)}.")
-    return [_decode_files([path for number, path in enumerate(files) if number // _RUN % 2 == half]) for half in (0, 1)]
+    halves = [[path for number, path in enumerate(files) if number // _RUN % 2 == half] for half in (0, 1)]
+    for half in halves:
+        if next(iter(_decode_files(half)), None) is None:
+            raise UsageError(f"{folder} holds too few pictures to fit a gate on: {len(files)}.")
+    return halves
 
 
 def _decode_files(files: Iterable[Path]) -> Iterator[np.ndarray]:

@@ -41,7 +41,7 @@ from skinai.model.bundle import (
 from skinai.model.export import export_litert, save_keras_model
 from skinai.model.gates import Gates, build_features, read_gates
 from skinai.model.head import HEAD_FILE, write_head
-from skinai.model.reference import REFERENCE_FILE, build_reference, read_reference, write_reference
+from skinai.model.reference import REFERENCE_FILE, build_reference, read_reference, take_print, write_reference
 from skinai.model.session import Session
 from skinai.training.calibration import fit_calibration
 from skinai.training.checkpoint import CHECKPOINT_FILE
@@ -274,8 +274,9 @@ def remove_weights(folder: Path) -> None:
 
 def _write_reference(model: keras.Model, out: Path, frames: Frames) -> None:
     embedding = run_network(keras.Model(model.input, model.get_layer(EMBEDDING).output), frames.pixels)
-    names = (frames.table[column].to_numpy() for column in ("image_id", "lesion_id", "dx"))
-    write_reference(build_reference(embedding, *names), out / REFERENCE_FILE)
+    image_ids, lesion_ids, codes = (frames.table[column].to_numpy() for column in ("image_id", "lesion_id", "dx"))
+    prints = np.stack([take_print(frame) for frame in frames.pixels])
+    write_reference(build_reference(embedding, image_ids, lesion_ids, codes, prints), out / REFERENCE_FILE)
 
 
 def write_folder_predictions(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from skinai.artefacts import predictions_file
+from skinai.artefacts import hash_file, predictions_file
 from skinai.data.predictions import read_predictions
 from skinai.data.split import SPLIT_FILE
 from skinai.data.summary import DATASET_FILE, DatasetSummary, read_summary
@@ -81,16 +81,16 @@ def load_summary(folder: Path) -> DatasetSummary:
     return _load_summary(str(folder), _changed_at(folder / DATASET_FILE))
 
 
-def load_holdout(bundle: Bundle) -> pd.DataFrame:
-    """Return the predictions for `test` that the report was made from.
+def load_holdout(bundle: Bundle, report: EvaluationReport) -> pd.DataFrame:
+    """Return the predictions for `test` that a report was made from.
 
     Raises
     ------
     DataError
-        If they are missing or damaged.
+        If they are missing, damaged or others.
     """
     path = bundle.folder / predictions_file("test")
-    return _load_predictions(str(path), _changed_at(path), bundle.labels)
+    return _load_predictions(str(path), _changed_at(path), report.predictions_hash, bundle.labels)
 
 
 def list_reports(bundle: Bundle) -> list[EvaluationReport]:
@@ -153,5 +153,7 @@ def _load_summary(folder: str, changed_at: int) -> DatasetSummary:
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _load_predictions(path: str, changed_at: int, _labels: LabelSet) -> pd.DataFrame:
+def _load_predictions(path: str, changed_at: int, expected_hash: str, _labels: LabelSet) -> pd.DataFrame:
+    if Path(path).is_file() and hash_file(Path(path)) != expected_hash:
+        raise DataError(f"{path} is not what the report was made from.")
     return read_predictions(Path(path), _labels)

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING
+
 from skinai.data.images import MAX_BYTES
 from skinai.labels import HAM10000, Label, LabelSet
+
+if TYPE_CHECKING:  # importing it costs pandas, which the command line does without
+    from skinai.evaluation.decision_support import PredictiveValues
 
 MAX_UPLOAD_MB = MAX_BYTES // 1024 // 1024
 
@@ -35,8 +41,8 @@ SHARES_REMARK = (
     "than in a practice."
 )
 FRAME_REMARK = (
-    "{width} x {height} pixels as decoded. The model sees the middle of it in the ratio 4:3, reduced to "
-    "{frame_width} x {frame_height} pixels; a lesion at the edge may be cut off."
+    "{width} x {height} pixels as decoded. The model sees the middle of it in the ratio 4:3, brought to {frame_width} "
+    "x {frame_height} pixels, a portrait picture turned by a right angle; a lesion at the edge may be cut off."
 )
 
 TOP_LABEL = "Most probable of the seven"
@@ -56,30 +62,30 @@ INSISTED = "This picture was refused, and the answer is shown because you insist
 NO_GATE = "No gate was fitted for this model: it answers for every picture that can be read, lesion or not."
 
 PLAUSIBLE_TITLE = "What else it may be"
-PLAUSIBLE_LABEL = "Diagnoses in the {coverage:.0%} set"
+PLAUSIBLE_LABEL = "In the prediction set"
 PLAUSIBLE_REMARK = (
-    "Every diagnosis that this picture does not speak against. For {reached} of the holdout pictures the set held the "
-    "true one."
+    "Each diagnosis has its own limit, set on the valid subset so that about {coverage:.0%} of its pictures get it "
+    "into their set. Limits of rare diagnoses are low, so a more probable frequent one can be left out."
 )
-SEVEREST_LABEL = "Most severe one still plausible"
+PLAUSIBLE_REACHED = "On the holdout pictures the true diagnosis was in the set for {overall}{of_malignant}."
+SEVEREST_LABEL = "Most severe one in it"
 NONE_SEVERE = "none of the malignant ones"
 NONE_SEVERE_REMARK = (
-    "In the holdout test the true diagnosis of a malignant or pre-malignant lesion was outside its set in "
-    "{missed} of 100 pictures, so this does not rule out cancer."
+    "This does not rule out cancer: of the {n} malignant or pre-malignant holdout pictures, {share} had no malignant "
+    "diagnosis in their set."
 )
 
 CALL_TITLE = "Against a threshold"
 CALL_ABOVE = "The summed malignant probability, {sum:.1%}, reaches the threshold of {threshold:.1%}: to be looked at."
 CALL_BELOW = "The summed malignant probability, {sum:.1%}, stays below the threshold of {threshold:.1%}."
 CALL_REMARK = (
-    "The threshold was fixed on the valid subset to find {wanted:.0%} of the malignant and pre-malignant lesions. On "
-    "the holdout pictures it found {sensitivity} of them (sensitivity) and left out {specificity} of the benign ones "
-    "(specificity)."
+    "The threshold was fixed on the valid subset to find {wanted:.0%} of the {malignant} pictures. Of the holdout "
+    "pictures it found {sensitivity} of those (sensitivity) and left out {specificity} of the others (specificity)."
 )
 CALL_REMARK_SPECIFICITY = (
-    "The threshold was fixed on the valid subset to leave out {wanted:.0%} of the benign lesions. On the holdout "
-    "pictures it found {sensitivity} of the malignant and pre-malignant ones (sensitivity) and left out {specificity} "
-    "of the benign ones (specificity)."
+    "The threshold was fixed on the valid subset to leave out {wanted:.0%} of the pictures that are not {malignant}. "
+    "Of the holdout pictures it found {sensitivity} of the {malignant} ones (sensitivity) and left out {specificity} "
+    "of the others (specificity)."
 )
 POINT_LABEL = "Threshold fixed for"
 POINT_NAMES = {
@@ -87,25 +93,54 @@ POINT_NAMES = {
     "sensitivity_0.95": "sensitivity .95",
     "specificity_0.80": "specificity .80",
 }
-PREVALENCE_LABEL = "Malignant lesions among 1,000 that you photograph"
+PREVALENCE_LABEL = "Malignant ones among 1,000 that you photograph"
 PREVALENCE_REMARK = (
-    "Of 1,000 such lesions this threshold misses {missed:.0f} malignant ones and sends on {needless:.0f} benign ones. "
-    "Of those sent on, {positive} are malignant; of the others, {negative} are benign."
+    "Of 1,000 such pictures this threshold misses {missed} malignant ones and sends on {needless} others. Of those "
+    "sent on, {positive} are malignant; of those not sent on, {negative} are not."
 )
 PREVALENCE_NOTE = (
-    "Computed from the sensitivity and specificity above; in another clinic, with another camera, both will differ. "
-    "Actinic keratosis counts as malignant here."
+    "Computed from the sensitivity and specificity above, without their intervals; in another clinic, with another "
+    "camera, both will differ."
 )
+KERATOSIS_NOTE = " Actinic keratosis counts as malignant here."
 CASES_REMARK = (
     "Of the {lesions} holdout lesions with the nearest sums ({least:.1%} to {greatest:.1%}), {malignant} were "
-    "malignant or pre-malignant (95 %: {low:.0%} to {high:.0%})."
+    "{malignant_name} (95 %: {low:.0%} to {high:.0%}). Of all holdout lesions {share:.0%} were, which is more than in "
+    "most practices."
 )
 
-WHY_TITLE = "Where the model looked"
+
+def name_malignant(labels: LabelSet) -> str:
+    """Return what the group with the summed probability is called."""
+    return "malignant or pre-malignant" if labels is HAM10000 else "malignant"
+
+
+def describe_predictive_values(values: PredictiveValues) -> str:
+    """Return what a threshold does to 1,000 pictures; small numbers are never rounded to none, nor shares to all."""
+
+    def count(number: float) -> str:
+        return f"{number:.0f}" if number >= 1 or number == 0 else "fewer than 1"
+
+    def share(value: float) -> str:
+        if math.isnan(value):
+            return "none there are"
+        return f"{value:.1%}" if value <= 0.999 or value == 1 else "more than 99.9%"
+
+    return PREVALENCE_REMARK.format(
+        missed=count(values.missed),
+        needless=count(values.needless),
+        positive=share(values.positive),
+        negative=share(values.negative),
+    )
+
+
+WHY_TITLE = "What speaks for a diagnosis, and where"
 WHY_REMARK = (
     "Class activation map: what speaks for the chosen diagnosis, against the mean of all, in the picture as the model "
-    "sees it; yellow is the most. It shows where, not why, and is no proof that the answer is right."
+    "sees it. Yellow is the most for this diagnosis, however improbable it is, so maps of two diagnoses cannot be "
+    "compared. It shows where, not why, and is no proof that the answer is right."
 )
+WHY_VIEWS = " The model averages its answers for several views of the picture; the map is that of the first one."
 WHY_CLASS = "Diagnosis"
 WHY_OPACITY = "Opacity"
 WHY_NOTHING = "Nothing in the picture speaks for this diagnosis more than for the others."
@@ -113,12 +148,12 @@ WHY_NONE = "This network has no class activation map."
 
 SIMILAR_TITLE = "Similar training pictures"
 SIMILAR_REMARK = (
-    "The pictures nearest in the model's own space, one a lesion, from the training subset only. They show what the "
-    "model compares with; they are no evidence about this lesion."
+    "The training pictures that the model describes by the most similar numbers, one a lesion. It does not use them "
+    "for its answer, and they are no evidence about this lesion."
 )
 SIMILAR_KNOWN = (
-    "This picture, or one very like it, is among the training pictures ({image}), so the figures of the holdout test "
-    "do not apply to it."
+    "This picture, or a copy of it, is among the training pictures ({image}), so the figures of the holdout test do "
+    "not apply to it."
 )
 ISIC_ADDRESS = "https://api.isic-archive.com/images/{image}/"
 GROUPS = {

@@ -339,7 +339,9 @@ def test_a_refused_picture_gets_its_reason_and_no_diagnosis(gated):
 def test_who_insists_gets_a_marked_answer_for_this_picture_only(gated):
     app = upload(open_app(), encode(skimage.data.chelsea()))
     app.toggle[0].set_value(True).run()
-    assert any("you insisted" in element.value for element in app.warning)
+    assert len(app.warning) == 1
+    assert "you insisted" in app.warning[0].value
+    assert wording.REFUSED_NOTE not in app.warning[0].value
     assert len(app.table[0].value) == 7
     upload(app, encode(skimage.data.rocket()))
     assert app.toggle[0].value is False
@@ -370,10 +372,17 @@ def test_the_threshold_and_the_prevalence_give_the_figures_of_the_report(small_m
         figures = [report.decision[f"{call.name}:{figure}"].value for figure in ("sensitivity", "specificity")]
         values = predict_values(*figures, of_1000 / 1000)
         shown = texts(app)
-        assert f"misses {values.missed:.0f} malignant ones and sends on {values.needless:.0f} benign ones" in shown
+        assert wording.describe_predictive_values(values) in shown
         assert f"the threshold of {call.threshold:.1%}" in shown
     app.segmented_control(key="operating_point").set_value("specificity_0.80").run()
-    assert "to leave out 80% of the benign lesions" in texts(app)
+    assert "to leave out 80% of the pictures that are not malignant" in texts(app)
+
+
+def test_small_numbers_are_never_rounded_to_none_nor_shares_to_all():
+    sentence = wording.describe_predictive_values(predict_values(0.9, 0.8, 0.001))
+    assert "misses fewer than 1 malignant ones" in sentence
+    assert "more than 99.9% are not" in sentence
+    assert "none there are" in wording.describe_predictive_values(predict_values(0.0, 1.0, 0.1))
 
 
 def test_the_map_is_drawn_for_the_top_class_first_and_for_the_one_picked(monkeypatch):

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from skinai.data.images import frame_picture, read_picture
+from skinai.data.drawing import draw_lesion
+from skinai.data.images import FrameRule, frame_picture, read_picture
 from skinai.data.metadata import read_data_folder
 from skinai.errors import ModelError
-from skinai.model.reference import build_reference, read_reference, write_reference
+from skinai.model.reference import build_reference, read_reference, take_print, write_reference
 from skinai.serving.predictor import Predictor
 
 
@@ -54,4 +56,30 @@ def test_a_damaged_index_is_a_sentence(tmp_path):
         read_reference(tmp_path / "reference.npz")
     np.savez(tmp_path / "reference.npz", image_ids=np.array(["a"]))
     with pytest.raises(ModelError, match="is damaged"):
+        read_reference(tmp_path / "reference.npz")
+
+
+def test_a_copy_is_known_again_and_another_picture_is_not():
+    frames = [frame_picture(draw_lesion(number), FrameRule(128, 96)) for number in range(30)]
+    names = np.array([f"p{number}" for number in range(30)])
+    embeddings = np.random.default_rng(3).normal(size=(30, 12)).astype(np.float32)
+    prints = np.stack([take_print(frame) for frame in frames[:20]])
+    index = build_reference(embeddings[:20], names[:20], names[:20], np.array(["nv"] * 20), prints)
+    for number in (0, 7, 19):
+        small = Image.fromarray(draw_lesion(number)).resize((320, 240))
+        assert index.find_same(frame_picture(np.asarray(small), FrameRule(128, 96))) == f"p{number}"
+    assert [index.find_same(frame) for frame in frames[20:]] == [None] * 10
+
+
+def test_an_index_without_prints_is_read_and_knows_nobody_again(tmp_path):
+    embeddings = np.random.default_rng(4).normal(size=(10, 6)).astype(np.float32)
+    names = np.array([f"p{number}" for number in range(10)])
+    write_reference(build_reference(embeddings, names, names, names), tmp_path / "reference.npz")
+    with np.load(tmp_path / "reference.npz") as file:
+        arrays = {name: file[name] for name in file if name != "prints"}
+    np.savez_compressed(tmp_path / "reference.npz", **arrays)
+    index = read_reference(tmp_path / "reference.npz")
+    assert index.find_same(np.zeros((48, 64, 3), np.uint8)) is None
+    np.savez_compressed(tmp_path / "reference.npz", **arrays, prints=np.zeros((3, 32), np.uint8))
+    with pytest.raises(ModelError, match="damaged"):
         read_reference(tmp_path / "reference.npz")
