@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -315,7 +315,11 @@ def _estimate_scores(
         (_reflect(metrics.expected_calibration_error(right, top, weights)), len(truth)),
         (weights @ losses / weights.sum(axis=1), len(truth)),
     )
-    return areas, {name: _estimate(*value) for name, value in zip(SCORES, values, strict=True)}
+    scores = {name: _estimate(*value) for name, value in zip(SCORES, values, strict=True)}
+    # The mirrored interval of a small calibration error can lie below the figure, which is biased upwards itself.
+    error = scores["expected_calibration_error"]
+    scores["expected_calibration_error"] = replace(error, high=max(error.high, error.value))
+    return areas, scores
 
 
 def _estimate_decision(

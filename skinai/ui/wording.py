@@ -204,7 +204,7 @@ CLAIM_REMARK = (
     "among them. A melanoma F1 above the naevus F1 is unusual. The likeliest reason, not proven, is training in one "
     "class order and display in another. Split by picture, seed-cnn scores higher here: about 68 % of the melanoma "
     "test pictures then have a sister picture of the same lesion in train (mean of 200 random 80/20 splits), and that "
-    "run was longer too (54 against 35 epochs). Neither reaches what was claimed."
+    "run was longer too (54 against 46 epochs). Neither reaches what was claimed."
 )
 # What the original description of the convolutional network states, by the figure that is set beside it.
 CLAIM = {

@@ -12,7 +12,7 @@ from skinai.errors import DataError
 from skinai.evaluation.decision import read_decision
 from skinai.evaluation.report import Estimate, evaluate_predictions, read_report, write_report
 from skinai.labels import HAM10000
-from skinai.model.bundle import load_bundle
+from skinai.model.bundle import load_bundle, models_folder
 
 
 @pytest.fixture
@@ -125,3 +125,13 @@ def test_every_look_at_test_is_in_the_log(shipped_model):
     for name in SHIPPED_MODELS:
         fingerprint = load_bundle(shipped_model.parent / name).fingerprint
         assert sum(f"| {fingerprint} |" in line for line in log) == 1
+
+
+@pytest.mark.parametrize("name", SHIPPED_MODELS)
+def test_every_interval_holds_its_figure(name):
+    report = read_report(models_folder() / name)
+    figures = [*report.overall.values(), *report.scores.values(), *report.decision.values()]
+    figures += [estimate for of_class in report.classes.values() for estimate in of_class.values()]
+    assert len(figures) > 40
+    for estimate in figures:
+        assert np.isnan(estimate.value) or estimate.low <= estimate.value <= estimate.high
