@@ -284,7 +284,7 @@ GATE_KINDS = {
     "contrast": "Contrast wrecked",
     "light": "Far too dark or too bright",
     "inverted": "Colours inverted",
-    "natural": "Natural and technical pictures",
+    "natural": "Natural and technical pictures, 16 parts of each",
     "documents_and_patterns": "Documents and patterns drawn by program",
     "photographs": "Photographs of skin without a dermatoscope",
 }

@@ -391,8 +391,8 @@ def test_the_map_is_drawn_for_the_top_class_first_and_for_the_one_picked(monkeyp
     app = upload(open_app(), content)
     top = Assessor.load(models_folder() / DEFAULT_MODEL).assess(decode_picture(content)).prediction.top
     assert app.selectbox[0].value == top.code
-    alts = [element.proto.imgs[0].alt for element in app.get("imgs")]
+    alts = [element.proto.imgs[0].alt for element in app.get("image")]
     assert f"Class activation map for {top.name}, laid over the picture" in alts
     app.selectbox[0].set_value("df").run()
-    alts = [element.proto.imgs[0].alt for element in app.get("imgs")]
+    alts = [element.proto.imgs[0].alt for element in app.get("image")]
     assert any("Dermatofibroma" in alt for alt in alts) or wording.WHY_NOTHING in texts(app)

@@ -138,7 +138,7 @@ def test_a_turned_phone_picture_is_shown_upright(page, server):
     Image.fromarray(np.rot90(picture).copy()).save(buffer, "JPEG", exif=exif)
     open_page(page, server)
     upload(page, buffer.getvalue())
-    shown = page.locator("img[alt='The analysed picture, upright']")
+    shown = page.locator("img[alt='The given picture, upright']")
     shown.wait_for(timeout=20_000)
     served = Image.open(io.BytesIO(page.request.get(urljoin(server, shown.get_attribute("src"))).body()))
     assert served.size == (600, 450)
@@ -197,8 +197,8 @@ def test_two_visitors_never_see_each_others_picture(browser, server):
         upload(page, encode(draw_lesion(20 + number)))
     seen = []
     for page in pages:
-        page.locator("img[alt='The analysed picture, upright']").wait_for(timeout=10_000)
-        seen.append((page.get_attribute("img[alt='The analysed picture, upright']", "src"), read_rows(page)))
+        page.locator("img[alt='The given picture, upright']").wait_for(timeout=10_000)
+        seen.append((page.get_attribute("img[alt='The given picture, upright']", "src"), read_rows(page)))
         page.context.close()
     assert seen[0][0] != seen[1][0]
     assert seen[0][1] != seen[1][1]
