@@ -3,7 +3,6 @@
 import hashlib
 import math
 from dataclasses import asdict
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -20,7 +19,6 @@ from skinai.serving.assessment import Assessment, Assessor
 from skinai.serving.predictor import Prediction
 from skinai.ui import charts, components, resources, wording
 
-PREVIEW_WIDTH_PX = 320
 SOURCES = ("A file", "The camera", "A drawn example")
 
 
@@ -91,7 +89,8 @@ def ask_to_insist(picture: np.ndarray, assessment: Assessment, bundle: Bundle) -
         said.warning(wording.INSISTED.format(reasons=reasons))
     else:
         said.warning(f"**{wording.REFUSED_TITLE} {reasons}** {wording.REFUSED_NOTE}")
-        show_picture(picture, bundle, width=PREVIEW_WIDTH_PX)
+        with st.columns([1, 2])[0]:
+            show_picture(picture, bundle)
     return insisted
 
 
@@ -277,9 +276,9 @@ def describe(estimate: Estimate) -> str:
     return f"{estimate.value:.0%}{interval}"
 
 
-def show_picture(picture: np.ndarray, bundle: Bundle, *, width: int | Literal["stretch"] = "stretch") -> None:
+def show_picture(picture: np.ndarray, bundle: Bundle) -> None:
     """Show the picture as it was decoded, re-encoded small, and say what of it the model sees."""
-    st.image(encode_preview(picture), width=width, alt="The given picture, upright")
+    st.image(encode_preview(picture), width="stretch", alt="The given picture, upright")
     height_px, width_px = picture.shape[:2]
     frame = bundle.frame
     st.caption(
