@@ -219,3 +219,37 @@ def test_an_uploaded_ham10000_test_picture_is_answered(page, server, real_data, 
     assert time.monotonic() - start < 2
     melanoma = next(row for row in rows if re.match(r"Melanoma\b(?! naevus)", row))
     assert f"{stored['MEL']:.1%}" in melanoma
+
+
+def test_a_refused_picture_is_answered_only_to_who_insists(page, server):
+    small = Image.fromarray(draw_lesion(3)).resize((28, 21)).resize((600, 450), Image.Resampling.BICUBIC)
+    open_page(page, server)
+    upload(page, encode(np.asarray(small)))
+    page.get_by_text(wording.REFUSED_TITLE).wait_for(timeout=10_000)
+    page.locator("img[alt='The given picture, upright']").wait_for(timeout=10_000)
+    assert page.get_by_text("Most probable of the seven").count() == 0
+    page.get_by_text(wording.INSIST_LABEL).click()
+    page.get_by_text("Most probable of the seven").wait_for(timeout=10_000)
+    assert page.get_by_text("because you insisted").count() == 1
+    assert page.get_by_text(wording.REFUSED_TITLE).count() == 0
+
+
+def test_the_controls_of_the_map_redraw_the_map_alone(page, server):
+    """A rerun of the whole page would predict again, and send the answer's line again."""
+    frames = []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: frames.append(bytes(frame))))
+    open_page(page, server)
+    upload(page, encode(draw_lesion(3)))
+    drawn = page.locator("img[alt^='Class activation map']")
+    drawn.wait_for(timeout=10_000)
+    page.wait_for_timeout(500)
+    answer, drawing = b"Most probable of the seven", b"Class activation map for"
+    assert any(answer in frame for frame in frames)
+    before = drawn.get_attribute("src")
+    frames.clear()
+    page.get_by_role("slider", name=wording.WHY_OPACITY).press("End")
+    page.wait_for_function(
+        "before => document.querySelector(\"img[alt^='Class activation map']\").src.indexOf(before) < 0", arg=before
+    )
+    assert any(drawing in frame for frame in frames)
+    assert not any(answer in frame for frame in frames)
