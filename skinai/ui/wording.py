@@ -298,7 +298,8 @@ HOLDOUT_REMARK = (
     "the split is by lesion, and the published pairs of near-identical pictures are kept together. They "
     "come from the same source as the training pictures; on other sources such models do much worse (DermaSense "
     "reports .803 balanced accuracy on HAM10000 and .453 on the rest of ISIC 2019). Test is predicted once for "
-    "each model, and each look is logged in models/TEST_LOG.md; the default ensemble is the second of two candidates that were shown it."
+    "each model, and each look is logged in models/TEST_LOG.md; "
+    "the default ensemble is the second of two candidates that were shown it."
 )
 SKIN_TONE_REMARK = "No skin-tone label exists in HAM10000; nothing here says how the model does on dark skin."
 METHOD_REMARK = (
