@@ -18,7 +18,7 @@ from skinai import __version__
 from skinai.errors import SkinaiError, UsageError
 from skinai.labels import HAM10000
 from skinai.model.bundle import BUNDLE_FILE, find_model_folder, load_bundle, models_folder
-from skinai.ui.wording import NOT_A_DEVICE, NOTICE
+from skinai.wording import NOT_A_DEVICE, NOTICE
 
 if TYPE_CHECKING:  # importing it costs pandas, which `predict` does without
     from skinai.data.metadata import DataFolder

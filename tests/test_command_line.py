@@ -38,7 +38,8 @@ def test_json_has_one_object_a_file_also_for_a_broken_one(small_model, pictures)
     objects = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 2
     assert [Path(item["file"]).name for item in objects] == ["broken.jpg", "two.PNG", "one.jpg"]
-    keys = ["file", "model", "fingerprint", "probabilities", "malignant_probability", "plausible", "calls", "gate"]
+    keys = ["file", "model", "fingerprint", "probabilities", "malignant_probability", "plausible"]
+    keys += ["certainty", "calls", "gate"]
     assert all(list(item) == keys for item in objects)
     broken, two, one = objects
     assert broken["probabilities"] is None
@@ -101,7 +102,7 @@ def test_a_file_that_does_not_exist_is_answered_in_a_sentence(small_model, tmp_p
         (["predict", "x.jpg", "--format", "isic"], "--format isic needs --out FILE."),
         (["predict", "x.jpg", "--format", "isic", "--out", "y.csv", "--json"], "do not go together"),
         (["predict", "x.jpg", "--out", "y.csv"], "--out goes with --format isic."),
-        (["predict", "no-such-folder/*.jpg"], "No .jpg, .jpeg, .png file in 'no-such-folder/*.jpg'."),
+        (["predict", "no-such-folder/*.jpg"], "No .jpg, .jpeg, .png, .dcm file in 'no-such-folder/*.jpg'."),
         (["train", "--data", "absent", "--architecture", "seed-cnn", "--out", "x"], "'absent' does not exist"),
         (["train", "--data", ".", "--architecture", "resnet", "--out", "x"], "Unknown architecture 'resnet'"),
         (["split", "--data", "skinai"], "HAM10000_metadata.csv is missing"),

@@ -3,12 +3,13 @@
 import pandas as pd
 import streamlit as st
 
+from skinai import wording
 from skinai.data.metadata import AGE_BANDS
 from skinai.data.split import SUBSETS
 from skinai.data.summary import DatasetSummary
 from skinai.errors import SkinaiError
 from skinai.labels import HAM10000, LabelSet
-from skinai.ui import charts, components, resources, wording
+from skinai.ui import charts, components, resources
 
 COLUMNS = {
     "sex": ("Sex", None),
@@ -16,12 +17,6 @@ COLUMNS = {
     "localization": ("Site on the body", None),
     "dx_type": ("How the diagnosis was established", None),
     "subset": ("Subset of the split", SUBSETS),
-}
-METHOD_NAMES = {
-    "histo": "histopathology",
-    "follow_up": "follow-up",
-    "consensus": "expert consensus",
-    "confocal": "confocal microscopy",
 }
 
 
@@ -117,7 +112,7 @@ def count_by(
         counts = counts.loc[counts.sum(axis=1).sort_values(ascending=False).index]
     else:
         counts = counts.reindex([value for value in order if value in counts.index])
-    return counts.rename(index=METHOD_NAMES) if column == "dx_type" else counts
+    return counts.rename(index=wording.METHODS) if column == "dx_type" else counts
 
 
 def show_remarks(summary: DatasetSummary) -> None:

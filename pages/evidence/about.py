@@ -3,10 +3,11 @@
 import pandas as pd
 import streamlit as st
 
+from skinai import wording
 from skinai.errors import ModelError
 from skinai.labels import HAM10000
 from skinai.model.bundle import Bundle
-from skinai.ui import components, resources, wording
+from skinai.ui import components, resources
 
 
 def main() -> None:

@@ -5,13 +5,14 @@ import math
 import pandas as pd
 import streamlit as st
 
+from skinai import wording
 from skinai.errors import ModelError, SkinaiError
 from skinai.evaluation.decision import COVERAGE
 from skinai.evaluation.report import EvaluationReport
 from skinai.labels import HAM10000
 from skinai.model.bundle import Bundle
 from skinai.model.gates import read_refused_counts
-from skinai.ui import charts, components, resources, wording
+from skinai.ui import charts, components, resources
 
 
 def main() -> None:

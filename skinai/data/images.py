@@ -27,7 +27,7 @@ MAX_ASPECT = 10
 MAX_ICC_BYTES = 32 * 1024
 # JPEG can be decoded at 1/2, 1/4 or 1/8 size; nothing here needs more than this.
 JPEG_DRAFT_SIZE_PX = (1600, 1200)
-SUFFIXES = (".jpg", ".jpeg", ".png")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".dcm")
 
 _SIGNATURES = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n"}
 _MATRIX_PROFILE_TAGS = {
@@ -94,7 +94,7 @@ def read_picture(path: Path) -> np.ndarray:
 
 
 def decode_picture(content: bytes) -> np.ndarray:
-    """Decode the bytes of a JPEG or PNG picture into upright sRGB.
+    """Decode the bytes of a JPEG, PNG or DICOM picture into upright sRGB.
 
     EXIF orientation is applied; CMYK, palette, grey, 1-bit and 16-bit pictures are converted; transparency is laid
     on white; a small RGB colour profile is applied, any other is ignored.
@@ -113,7 +113,8 @@ def decode_picture(content: bytes) -> np.ndarray:
     ------
     PictureError
         With `code` ``empty``, ``too_large``, ``not_a_picture``, ``too_many_pixels``, ``too_small``, ``odd_shape``,
-        ``animated`` or ``unreadable``. No other error leaves this function.
+        ``animated`` or ``unreadable``; for DICOM see :func:`skinai.data.dicom.decode_dicom`. No other error leaves
+        this function.
     """
     if not content:
         raise PictureError("empty", "The file is empty.")
@@ -121,7 +122,11 @@ def decode_picture(content: bytes) -> np.ndarray:
         raise _too_many_bytes(len(content))
     kind = next((kind for kind, start in _SIGNATURES.items() if content.startswith(start)), None)
     if kind is None:
-        raise PictureError("not_a_picture", "The file is not a JPEG or PNG picture.")
+        from skinai.data.dicom import decode_dicom, is_dicom  # it imports this module for the JPEG inside
+
+        if is_dicom(content):
+            return decode_dicom(content).pixels
+        raise PictureError("not_a_picture", "The file is not a JPEG, PNG or DICOM picture.")
     try:
         with Image.open(io.BytesIO(content), formats=[kind]) as image:
             _check_header(image, kind)
@@ -194,6 +199,20 @@ def _check_header(image: Image.Image, kind: str) -> None:
     if kind == "JPEG":
         # A progressive JPEG is held whole while it is decoded, whatever size it is reduced to.
         _check_pixels(image, MAX_PIXELS_DECODED if image.info.get("progressive") else MAX_PIXELS_JPEG)
+    _check_shape(width, height)
+    if kind == "PNG" and getattr(image, "n_frames", 1) > 1:
+        raise PictureError("animated", "The picture is an animation; one still picture is needed.")
+    if image.mode not in _MODES:
+        raise PictureError("unreadable", f"Pictures of the kind {image.mode!r} cannot be read.")
+
+
+def check_size(width: int, height: int, *, max_pixels: int) -> None:
+    """Raise `PictureError` if a picture of this size cannot be analysed."""
+    _check_count(width, height, max_pixels)
+    _check_shape(width, height)
+
+
+def _check_shape(width: int, height: int) -> None:
     if min(width, height) < MIN_SIDE_PX:
         raise PictureError(
             "too_small",
@@ -201,14 +220,13 @@ def _check_header(image: Image.Image, kind: str) -> None:
         )
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise PictureError("odd_shape", f"The picture is {width} x {height} pixels, far too narrow for a lesion.")
-    if kind == "PNG" and getattr(image, "n_frames", 1) > 1:
-        raise PictureError("animated", "The picture is an animation; one still picture is needed.")
-    if image.mode not in _MODES:
-        raise PictureError("unreadable", f"Pictures of the kind {image.mode!r} cannot be read.")
 
 
 def _check_pixels(image: Image.Image, max_pixels: int) -> None:
-    width, height = image.size
+    _check_count(*image.size, max_pixels)
+
+
+def _check_count(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise PictureError(
             "too_many_pixels",

@@ -1,4 +1,5 @@
-"""Decision rules fitted on `valid`: thresholds of the summed malignant probability, and conformal prediction sets.
+"""Decision rules fitted on `valid`: thresholds of the summed malignant probability, conformal prediction sets, and by
+how much a diagnosis must lead.
 
 Each rule states what it reached on `valid`, where it was fitted; what it reaches on `test` is in the report.
 """
@@ -23,6 +24,11 @@ DECISION_FILE = "decision.json"
 SENSITIVITIES = (0.90, 0.95)
 SPECIFICITY = 0.80
 COVERAGE = 0.90
+# A lead is clear where the top class is right this often on valid; without two classes that hold so much together,
+# nothing is said to be in the lead at all.
+CLEAR_ACCURACY = 0.90
+LEAST_OF_TWO = 0.60
+CLEAR_LEAD, UNDECIDED, CANNOT_ASSESS = "clear_lead", "undecided", "cannot_assess"
 
 
 @dataclass(frozen=True)
@@ -53,12 +59,31 @@ class Decision:
         How often a prediction set is to hold the truth.
     quantiles : mapping of str to float
         A class is in the set when its probability is at least 1 less its quantile.
+    clear_margin : float or None
+        Least difference between the two greatest probabilities that is a clear lead; None where none was fitted.
     """
 
     fingerprint: str
     operating_points: tuple[OperatingPoint, ...]
     coverage: float
     quantiles: Mapping[str, float]
+    clear_margin: float | None = None
+
+    def tell_certainty(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return ``"clear_lead"``, ``"undecided"`` (between two) or ``"cannot_assess"`` for each row, shape (n,).
+
+        Raises
+        ------
+        ValueError
+            If no margin was fitted.
+        """
+        if self.clear_margin is None:
+            raise ValueError("No margin was fitted for this model.")
+        ordered = np.sort(probabilities, axis=1)[:, ::-1]
+        first, second = ordered[:, 0], ordered[:, 1]
+        clear = _millionths(first - second) >= _millionths(np.array(self.clear_margin))
+        spread_out = ~clear & (_millionths(first + second) < _millionths(np.array(LEAST_OF_TWO)))
+        return np.where(clear, CLEAR_LEAD, np.where(spread_out, CANNOT_ASSESS, UNDECIDED))
 
     def build_sets(self, probabilities: np.ndarray, labels: LabelSet) -> np.ndarray:
         """Return which classes are in each prediction set, shape (n, classes), bool; the top class always is."""
@@ -98,13 +123,16 @@ def fit_decision(folder: Path, *, fingerprint: str, labels: LabelSet = HAM10000)
         code: round(conformal_quantile(1 - probabilities[truth == index, index], COVERAGE), 6)
         for index, code in enumerate(labels.codes)
     }
-    decision = Decision(fingerprint, tuple(points), COVERAGE, quantiles)
+    margin = find_clear_margin(probabilities, truth)
+    decision = Decision(fingerprint, tuple(points), COVERAGE, quantiles, margin)
     sets = decision.build_sets(probabilities, labels)
     described = []
     for point in points:
         reached = rates(positive, summed, point.threshold, np.ones(len(truth)))
         figures = {name: round(float(value), 4) for name, value in reached.items()}
         described.append({"name": point.name, "threshold": point.threshold} | figures)
+    clear = decision.tell_certainty(probabilities) == CLEAR_LEAD
+    right = probabilities.argmax(axis=1) == truth
     facts = {
         "fingerprint": fingerprint,
         "fitted_on": "valid",
@@ -117,6 +145,12 @@ def fit_decision(folder: Path, *, fingerprint: str, labels: LabelSet = HAM10000)
             "quantiles": quantiles,
             "reached": round(float(sets[np.arange(len(truth)), truth].mean()), 4),
             "mean_size": round(float(sets.sum(axis=1).mean()), 4),
+        },
+        "clear_lead": {
+            "margin": margin,
+            "wanted_accuracy": CLEAR_ACCURACY,
+            "share": round(float(clear.mean()), 4),
+            "accuracy": round(float(right[clear].mean()), 4) if clear.any() else None,
         },
     }
     write_json(folder / DECISION_FILE, facts)
@@ -138,7 +172,9 @@ def read_decision(folder: Path, *, fingerprint: str, labels: LabelSet = HAM10000
             OperatingPoint(str(point["name"]), float(point["threshold"])) for point in facts["operating_points"]
         )
         quantiles = {code: float(facts["conformal"]["quantiles"][code]) for code in labels.codes}
-        decision = Decision(str(facts["fingerprint"]), points, float(facts["conformal"]["coverage"]), quantiles)
+        coverage = float(facts["conformal"]["coverage"])
+        margin = float(facts["clear_lead"]["margin"]) if "clear_lead" in facts else None
+        decision = Decision(str(facts["fingerprint"]), points, coverage, quantiles, margin)
         hashed = facts["predictions_sha256"]
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.") from error
@@ -163,6 +199,29 @@ def conformal_quantile(scores: np.ndarray, coverage: float) -> float:
     """
     rank = math.ceil((len(scores) + 1) * coverage)
     return 1.0 if rank > len(scores) else float(np.sort(scores)[rank - 1])
+
+
+def find_clear_margin(probabilities: np.ndarray, truth: np.ndarray) -> float:
+    """Return the least margin, in hundredths, from which on the top class is right as often as a clear lead must be.
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (n, classes)
+    truth : ndarray of shape (n,), int
+
+    Returns
+    -------
+    float
+        Above 1, which nothing reaches, where no margin will do.
+    """
+    ordered = np.sort(probabilities, axis=1)[:, ::-1]
+    lead = _millionths(ordered[:, 0] - ordered[:, 1])
+    right = probabilities.argmax(axis=1) == truth
+    for hundredths in range(101):
+        ahead = lead >= hundredths * 10_000
+        if ahead.any() and right[ahead].mean() >= CLEAR_ACCURACY:
+            return hundredths / 100
+    return 1.01
 
 
 def rates(positive: np.ndarray, score: np.ndarray, threshold: float, weights: np.ndarray) -> dict[str, Any]:

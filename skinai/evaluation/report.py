@@ -16,7 +16,7 @@ from skinai.artefacts import hash_file, predictions_file, write_json
 from skinai.data.predictions import GATE_COLUMN, probability_matrix, read_predictions
 from skinai.errors import DataError
 from skinai.evaluation import metrics
-from skinai.evaluation.decision import Decision, rates
+from skinai.evaluation.decision import CANNOT_ASSESS, CLEAR_LEAD, UNDECIDED, Decision, rates
 from skinai.labels import HAM10000, LabelSet
 
 REPORT_FILE = "report.json"
@@ -99,6 +99,8 @@ class EvaluationReport:
         What the rules fitted on `valid` reach here: ``NAME:sensitivity`` and ``NAME:specificity`` of each operating
         point; ``coverage`` of the prediction sets, ``coverage:CODE`` of each class, and ``set_size``, their mean size.
         ``malignant_without_malignant_set``: the share of the malignant pictures without a malignant class in their set.
+        ``clear_lead``, ``undecided`` and ``cannot_assess``: the share of the pictures of which this is said;
+        ``clear_lead:right``: how often the top class then is right; ``undecided:either``: how often one of the two is.
         ``refused``: the share of these pictures that the gate refuses; the other figures count them as answered.
         Empty without rules and gate.
     class_lesions : mapping of str to int
@@ -347,6 +349,24 @@ def _estimate_decision(
             metrics.divide(weights @ (slipped & positive), weights @ positive), int(positive.sum())
         )
     result["set_size"] = _estimate(weights @ sets.sum(axis=1) / weights.sum(axis=1), len(truth))
+    if decision.clear_margin is not None:
+        result |= _estimate_certainty(decision, truth, probabilities, weights)
+    return result
+
+
+def _estimate_certainty(
+    decision: Decision, truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray
+) -> dict[str, Estimate]:
+    said = decision.tell_certainty(probabilities)
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    hit = {CLEAR_LEAD: order[:, 0] == truth, UNDECIDED: (order[:, :2] == truth[:, None]).any(axis=1)}
+    result = {}
+    for kind, figure in ((CLEAR_LEAD, "right"), (UNDECIDED, "either"), (CANNOT_ASSESS, None)):
+        inside = said == kind
+        result[kind] = _estimate(weights @ inside / weights.sum(axis=1), len(truth))
+        if figure:
+            share = metrics.divide(weights @ (inside & hit[kind]), weights @ inside)
+            result[f"{kind}:{figure}"] = _estimate(share, int(inside.sum()))
     return result
 
 

@@ -1,23 +1,30 @@
-"""All that is said about one picture: gate, probabilities, what else is plausible, decision, map, similar cases."""
+"""All that is said about a picture or a lesion: gate, probabilities, what else is plausible, decision, map, similar
+cases, and how steady the answer is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from skinai.data.images import frame_picture
+from skinai.data.stressors import STRESSORS
 from skinai.errors import DataError, ModelError
-from skinai.evaluation.decision import DECISION_FILE, Decision, read_decision
+from skinai.evaluation.decision import CANNOT_ASSESS, DECISION_FILE, Decision, read_decision
 from skinai.labels import Label, LabelSet
 from skinai.model.bundle import EMBEDDING, FEATURE_MAP
 from skinai.model.gates import Gates, Verdict, build_features, count_features, read_gates
 from skinai.model.head import HEAD_FILE, map_class, read_head
 from skinai.model.reference import REFERENCE_FILE, ReferenceIndex, read_reference
 from skinai.serving.predictor import Prediction, Predictor
+
+# Mirrored left to right, upside down, and both: a lesion has no up.
+_TURNS = (np.s_[:, :], np.s_[:, ::-1], np.s_[::-1, :], np.s_[::-1, ::-1])
+_STRESSED_SIDE_PX = 800
 
 
 @dataclass(frozen=True)
@@ -57,25 +64,67 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """What the model says of several versions of one picture, or of several pictures of one lesion.
+
+    Attributes
+    ----------
+    tops : tuple of Label
+        The most probable diagnosis of each.
+    malignant : tuple of float
+        The summed malignant probability of each.
+    """
+
+    tops: tuple[Label, ...]
+    malignant: tuple[float, ...]
+
+    def count_for(self, label: Label) -> int:
+        """Return for how many `label` is the most probable diagnosis."""
+        return self.tops.count(label)
+
+
+@dataclass(frozen=True)
+class StressResult:
+    """What becomes of the answer once something is drawn over the picture.
+
+    Attributes
+    ----------
+    name : str
+        One of :data:`skinai.data.stressors.STRESSORS`.
+    picture : ndarray of shape (height, width, 3), uint8
+        With it drawn over.
+    assessment : Assessment
+    """
+
+    name: str
+    picture: np.ndarray
+    assessment: Assessment
+
+
+@dataclass(frozen=True)
 class Assessment:
-    """What the model says about one picture.
+    """What the model says about one picture, or about several pictures of one lesion together.
 
     Attributes
     ----------
     prediction : Prediction
         Also of a refused picture; who shows it must say that it was refused.
     verdict : Verdict or None
-        Of the gate; None where the model has none.
+        Of the gate; None where the model has none, and of several pictures together.
+    certainty : str or None
+        ``"clear_lead"``, ``"undecided"`` or ``"cannot_assess"``, which a refused picture always is; None where the
+        model has no rules.
     plausible : tuple of Label
         The prediction set, in the fixed order; empty where the model has no rules.
     calls : tuple of Call
         One an operating point; empty where the model has no rules.
     answer : mapping of str to ndarray
-        All outputs of the network.
+        All outputs of the network; empty of several pictures together.
     """
 
     prediction: Prediction
     verdict: Verdict | None
+    certainty: str | None
     plausible: tuple[Label, ...]
     calls: tuple[Call, ...]
     answer: Mapping[str, np.ndarray]
@@ -91,6 +140,13 @@ class Assessment:
         if self.verdict is None or self.verdict.reason is None or self.verdict.sentence is None:
             return ()
         return ((self.verdict.reason, self.verdict.sentence),)
+
+    @property
+    def leaders(self) -> tuple[Label, Label]:
+        """The two most probable diagnoses."""
+        order = np.argsort(-np.array(self.prediction.probabilities), kind="stable")
+        first, second = (self.prediction.labels.labels[int(index)] for index in order[:2])
+        return first, second
 
     @property
     def severest(self) -> Label | None:
@@ -165,18 +221,71 @@ class Assessor:
         verdict = None
         if self.gates is not None and self.reference is not None:
             verdict = self.gates.judge(build_features(frame, answer[EMBEDDING], self.reference))
+        return self._judge(prediction, verdict, answer)
+
+    def pool(self, assessments: Sequence[Assessment]) -> Assessment:
+        """Return one assessment of a lesion from those of several pictures of it.
+
+        The probabilities are the geometric means over the pictures, brought to a sum of 1: of 205 lesions of `valid`
+        with several pictures this was right for .771, the pictures one by one for .735. The rules were fitted on single
+        pictures.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
+        if not assessments:
+            raise ValueError("There is no assessment to pool.")
+        if len(assessments) == 1:
+            return assessments[0]
+        first = assessments[0].prediction
+        logs = [np.log(np.maximum(one.prediction.probabilities, 1e-12)) for one in assessments]
+        odds = np.exp(np.mean(logs, axis=0))
+        probabilities = tuple(float(value) for value in odds / odds.sum())
+        pooled = Prediction(first.labels, probabilities, first.model_name, first.fingerprint)
+        return self._judge(pooled, None, {})
+
+    def compare_turns(self, picture: np.ndarray) -> Agreement:
+        """Return what the model says of a picture as it is, mirrored, upside down, and both."""
+        frame = frame_picture(picture, self.predictor.bundle.frame)
+        answers = [self.predictor.answer(np.ascontiguousarray(frame[turn]))[0] for turn in _TURNS]
+        return Agreement(
+            tuple(answer.top for answer in answers), tuple(answer.malignant_probability for answer in answers)
+        )
+
+    def stress(self, picture: np.ndarray) -> list[StressResult]:
+        """Return what becomes of the answer under hair, ruler, ink, dark corners, blur, tint and rotation."""
+        height, width = picture.shape[:2]
+        share = _STRESSED_SIDE_PX / max(height, width)
+        if share < 1:
+            image = Image.fromarray(picture)
+            picture = np.asarray(image.resize((max(round(width * share), 1), max(round(height * share), 1))))
+        results = []
+        for name, draw in STRESSORS.items():
+            drawn = draw(picture)
+            results.append(StressResult(name, drawn, self.assess(drawn)))
+        return results
+
+    def _judge(self, prediction: Prediction, verdict: Verdict | None, answer: Mapping[str, np.ndarray]) -> Assessment:
+        """Apply the rules to probabilities."""
         labels = prediction.labels
+        certainty = None
         plausible: tuple[Label, ...] = ()
         calls: tuple[Call, ...] = ()
         if self.decision is not None:
-            inside = self.decision.build_sets(np.array([prediction.probabilities]), labels)[0]
+            row = np.array([prediction.probabilities])
+            inside = self.decision.build_sets(row, labels)[0]
             plausible = tuple(label for label, held in zip(labels, inside, strict=True) if held)
             malignant = round(prediction.malignant_probability, 6)  # thresholds have six decimals
             calls = tuple(
                 Call(point.name, point.threshold, malignant >= point.threshold)
                 for point in self.decision.operating_points
             )
-        return Assessment(prediction, verdict, plausible, calls, answer)
+            if self.decision.clear_margin is not None:
+                refused = verdict is not None and verdict.reason is not None
+                certainty = CANNOT_ASSESS if refused else str(self.decision.tell_certainty(row)[0])
+        return Assessment(prediction, verdict, certainty, plausible, calls, answer)
 
     def draw_map(self, assessment: Assessment, code: str) -> np.ndarray | None:
         """Return the class activation map of one class, shape (height, width); None where the network has none."""
@@ -222,6 +331,7 @@ def describe_assessment(assessment: Assessment, *, insist: bool = False) -> dict
         "probabilities": {code: round(value, 6) for code, value in prediction.by_code.items()} if shown else None,
         "malignant_probability": round(prediction.malignant_probability, 6) if shown else None,
         "plausible": [label.code for label in assessment.plausible] if shown else None,
+        "certainty": assessment.certainty,
         "calls": {call.name: {"threshold": call.threshold, "above": call.above} for call in assessment.calls}
         if shown
         else None,

@@ -11,6 +11,7 @@ from typing import Any
 
 from skinai.data.images import SUFFIXES, read_picture
 from skinai.errors import PictureError, UsageError
+from skinai.evaluation.decision import CANNOT_ASSESS
 from skinai.serving.assessment import Assessment, Assessor, describe_assessment
 from skinai.serving.predictor import Prediction
 
@@ -51,7 +52,8 @@ class FileAnswer:
         if self.assessment is not None:
             return head | describe_assessment(self.assessment, insist=self.insist)
         reasons = [{"code": code, "sentence": sentence} for code, sentence in self.reasons]
-        nothing = dict.fromkeys(("probabilities", "malignant_probability", "plausible", "calls"))
+        names = ("probabilities", "malignant_probability", "plausible", "certainty", "calls")
+        nothing: dict[str, Any] = dict.fromkeys(names) | {"certainty": CANNOT_ASSESS}
         return head | nothing | {"gate": {"status": "refused", "reasons": reasons, "insisted": False}}
 
 

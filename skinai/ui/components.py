@@ -10,10 +10,10 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from skinai import __version__
+from skinai import __version__, wording
 from skinai.errors import SkinaiError
 from skinai.evaluation.report import Estimate
-from skinai.ui import charts, resources, wording
+from skinai.ui import charts, resources
 
 LOG = logging.getLogger("skinai.ui")
 _NOTICE_STYLE = (

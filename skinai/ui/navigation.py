@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ICON = str(Path(__file__).with_name("icon.png"))
 PAGES = (
     ("pages/use/analyse.py", "Analyse", "analyse"),
+    ("pages/use/batch.py", "Batch", "batch"),
     ("pages/data/explorer.py", "Explore the data", "data"),
     ("pages/evidence/report_card.py", "Report card", "report"),
     ("pages/evidence/about.py", "About", "about"),

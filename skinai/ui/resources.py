@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import gc
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
 from skinai.artefacts import hash_file, predictions_file
+from skinai.data.metadata import find_data_folder, read_data_folder
 from skinai.data.predictions import read_predictions
 from skinai.data.split import SPLIT_FILE
 from skinai.data.summary import DATASET_FILE, DatasetSummary, read_summary
@@ -26,6 +29,27 @@ from skinai.model.gates import GATES_FILE
 from skinai.serving.assessment import Assessor
 
 LOG = logging.getLogger("skinai.ui")
+
+
+# So many holdout pictures are offered to try, of all diagnoses in turn.
+_HOLDOUT_OFFERED = 21
+
+
+@dataclass(frozen=True)
+class HoldoutPicture:
+    """One picture of `test` that lies in the data folder.
+
+    Attributes
+    ----------
+    image_id : str
+    path : Path
+    code : str
+        Its diagnosis.
+    """
+
+    image_id: str
+    path: Path
+    code: str
 
 
 def load_assessor() -> Assessor:
@@ -93,6 +117,30 @@ def load_holdout(bundle: Bundle, report: EvaluationReport) -> pd.DataFrame:
     return _load_predictions(str(path), _changed_at(path), report.predictions_hash, bundle.labels)
 
 
+def list_holdout_pictures(bundle: Bundle) -> list[HoldoutPicture]:
+    """Return some pictures of `test`, in an order that tells nothing, where the data folder is at hand; else none."""
+    if bundle.labels is not HAM10000:
+        return []
+    paths = _find_pictures()
+    try:
+        table = load_holdout(bundle, load_report(bundle))
+    except DataError:
+        return []
+    rng = np.random.default_rng(0)
+    chosen = []
+    for _, rows in table[table["image"].isin(list(paths))].groupby("truth"):
+        firsts = rows.drop_duplicates("lesion")
+        chosen += [firsts.iloc[row] for row in rng.permutation(len(firsts))[: _HOLDOUT_OFFERED // 7]]
+    order = rng.permutation(len(chosen))
+    return [HoldoutPicture(row["image"], paths[row["image"]], row["truth"]) for row in (chosen[at] for at in order)]
+
+
+def find_picture(image_id: str) -> tuple[Path, str] | None:
+    """Return a picture's place in the data folder and how its diagnosis was established; None where it is not there."""
+    path = _find_pictures().get(image_id)
+    return None if path is None else (path, _find_methods().get(image_id, "unknown"))
+
+
 def list_reports(bundle: Bundle) -> list[EvaluationReport]:
     """Return the report of `bundle`, then those of the models beside it that were tested under the same split."""
     reports = [load_report(bundle)]
@@ -119,6 +167,21 @@ def load_claim_reports() -> dict[str, EvaluationReport]:
         except DataError:
             LOG.warning("The report in %s is left out of the comparison with the claim.", folder)
     return reports
+
+
+def _find_pictures() -> dict[str, Path]:
+    return _read_data(_data_folder())[0]
+
+
+def _find_methods() -> dict[str, str]:
+    return _read_data(_data_folder())[1]
+
+
+def _data_folder() -> str:
+    try:
+        return str(find_data_folder(None))
+    except SkinaiError:
+        return ""
 
 
 def _changed_at(path: Path) -> int:
@@ -157,3 +220,17 @@ def _load_predictions(path: str, changed_at: int, expected_hash: str, _labels: L
     if Path(path).is_file() and hash_file(Path(path)) != expected_hash:
         raise DataError(f"{path} is not what the report was made from.")
     return read_predictions(Path(path), _labels)
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def _read_data(folder: str) -> tuple[dict[str, Path], dict[str, str]]:
+    """Return the path of each picture of HAM10000, and how its diagnosis was established."""
+    if not folder:
+        return {}, {}
+    try:
+        present = read_data_folder(Path(folder)).present
+    except SkinaiError:
+        LOG.warning("The data folder %s is no HAM10000 folder; no picture of it is shown.", folder)
+        return {}, {}
+    ids = present["image_id"]
+    return dict(zip(ids, present["path"], strict=True)), dict(zip(ids, present["dx_type"], strict=True))

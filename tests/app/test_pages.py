@@ -13,6 +13,7 @@ import skimage.data
 from conftest import encode
 from streamlit.testing.v1 import AppTest
 
+from skinai import wording
 from skinai.data.drawing import draw_lesion
 from skinai.data.images import decode_picture
 from skinai.evaluation.decision_support import predict_values
@@ -23,7 +24,6 @@ from skinai.model.gates import SENTENCES
 from skinai.model.session import Session
 from skinai.serving import predictor
 from skinai.serving.assessment import Assessor
-from skinai.ui import wording
 from skinai.ui.navigation import PAGES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,6 +51,11 @@ def upload(app, content, name="lesion.jpg", kind="image/jpeg"):
     app.file_uploader[0].set_value((name, content, kind)).run()
     assert not app.exception
     return app
+
+
+def find_insist(app):
+    """Return the switch that asks for an answer all the same."""
+    return next(toggle for toggle in app.toggle if toggle.key.startswith("insist"))
 
 
 def texts(app):
@@ -96,7 +101,7 @@ def test_an_upload_gives_seven_probabilities_and_the_malignant_sum(small_model):
     ("content", "sentence"),
     [
         (b"", "The file is empty."),
-        (b"GIF89a not a picture", "not a JPEG or PNG picture"),
+        (b"GIF89a not a picture", "not a JPEG, PNG or DICOM picture"),
         (b"\xff\xd8\xff\xe0 broken", "damaged or incomplete"),
         (encode(draw_lesion(1))[:4000], "damaged or incomplete"),
         (encode(draw_lesion(1, width_px=20, height_px=20)), "at least 32 x 32 are needed"),
@@ -338,7 +343,7 @@ def test_a_refused_picture_gets_its_reason_and_no_diagnosis(gated):
 
 def test_who_insists_gets_a_marked_answer_for_this_picture_only(gated):
     app = upload(open_app(), encode(skimage.data.chelsea()))
-    app.toggle[0].set_value(True).run()
+    find_insist(app).set_value(True).run()
     assert len(app.warning) == 1
     assert "you insisted" in app.warning[0].value
     assert wording.REFUSED_NOTE not in app.warning[0].value

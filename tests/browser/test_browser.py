@@ -17,8 +17,8 @@ import pytest
 from conftest import encode
 from PIL import Image
 
+from skinai import wording
 from skinai.data.drawing import draw_lesion
-from skinai.ui import wording
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -151,7 +151,7 @@ def test_a_turned_phone_picture_is_shown_upright(page, server):
     ("name", "content", "sentence"),
     [
         ("lesion.jpg", b"\xff\xd8\xff\xe0 broken", "damaged or incomplete"),
-        ("lesion.png", b"<html>no picture</html>", "not a JPEG or PNG picture"),
+        ("lesion.png", b"<html>no picture</html>", "not a JPEG, PNG or DICOM picture"),
         ("lesion.jpg", b"\xff\xd8\xff" + b"\0" * 21_000_000, "20"),
     ],
     ids=["broken", "wrong-type", "too-large"],

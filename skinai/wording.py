@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from skinai.data.images import MAX_BYTES
 from skinai.labels import HAM10000, Label, LabelSet
 
-if TYPE_CHECKING:  # importing it costs pandas, which the command line does without
+if TYPE_CHECKING:  # importing them costs pandas, which the command line does without
     from skinai.evaluation.decision_support import PredictiveValues
+    from skinai.serving.assessment import Agreement, Assessment
 
 MAX_UPLOAD_MB = MAX_BYTES // 1024 // 1024
 
@@ -21,16 +22,44 @@ RESULT_NOTE = (
 BENIGN_NOTE = "A benign diagnosis on top does not rule out cancer."
 MISSED_NOTE = "In its holdout test the model put a benign diagnosis first for {missed} of {n} melanoma pictures."
 
-UPLOAD_LABEL = f"Dermoscopy picture (JPEG or PNG, up to {MAX_UPLOAD_MB} MB)"
+SOURCE_LABEL = "Where the picture comes from"
+UPLOAD_LABEL = f"Dermoscopy picture (JPEG, PNG or DICOM, up to {MAX_UPLOAD_MB} MB)"
+UPLOAD_SEVERAL_LABEL = (
+    f"2 to 6 dermoscopy pictures of the same lesion (JPEG, PNG or DICOM, up to {MAX_UPLOAD_MB} MB each)"
+)
 UPLOAD_HELP = (
     "Drag a file here or choose one. It goes only to the computer that runs this program, which keeps it in memory and "
     "writes no file. Leave out faces, names and labels."
 )
+SEVERAL_LABEL = "Several pictures of one lesion"
+SEVERAL_HELP = "They are taken together into one answer. Pictures of several lesions belong on the Batch page."
+TOO_MANY_PICTURES = "{given} pictures were given; at most {most} of one lesion are taken together."
+SEVERAL_TITLE = "The pictures one by one"
+SEVERAL_REMARK = (
+    "The answer above takes them together: the geometric mean of their probabilities. The figures of the holdout test "
+    "are those of single pictures."
+)
+PASTE_LABEL = "Click here and press Ctrl+V (on a Mac: Cmd+V) to paste a picture"
+PASTE_NOTHING = "The clipboard holds no picture."
+PASTE_TOO_LARGE = "The picture is too large to paste; up to {most} MB can be. Upload it as a file."
+PASTE_TAKEN = "Picture pasted. Paste another one to replace it."
+CAMERA_TOGGLE = "Turn the camera on"
 CAMERA_LABEL = "Take a picture"
 CAMERA_REMARK = (
     "Only for a camera with a dermatoscope attached. The model knows dermoscopy only; its answer for an ordinary "
     "photograph means nothing."
 )
+IDENTIFIERS_LABEL = "Show who the file says the patient is"
+IDENTIFIERS_HELP = "Shown here only. Nothing of it is kept or gets into a record."
+IDENTIFIERS_NONE = "The file names nobody."
+EXAMPLE_LABEL = "Drawing"
+HOLDOUT_PICTURE_LABEL = "Holdout picture"
+HOLDOUT_PICTURE_REMARK = (
+    "Pictures of HAM10000 that the model was not trained on, from the data folder on this computer, three of each "
+    "diagnosis (so not as frequent as in the data). The true diagnosis is shown with the answer."
+)
+HOLDOUT_PICTURE_GONE = "The picture can no longer be read from the data folder."
+TRUTH = "What HAM10000 says: {name}."
 DRAWN_REMARK = "This picture was drawn by program. It shows no patient and no disease; the answer means nothing."
 EMPTY_STATE = (
     "Give a dermoscopy picture of one skin lesion to see how the model divides 100 % among seven diagnoses, always the "
@@ -44,6 +73,138 @@ FRAME_REMARK = (
     "{width} x {height} pixels as decoded. The model sees the middle of it in the ratio 4:3, brought to {frame_width} "
     "x {frame_height} pixels, a portrait picture turned by a right angle; a lesion at the edge may be cut off."
 )
+
+# How sure an answer is, in fixed words beside the figures.
+CERTAINTY = {
+    "clear_lead": "Clear lead",
+    "undecided": "Undecided between {first} and {second}",
+    "cannot_assess": "Cannot assess",
+}
+CERTAINTY_REMARKS = {
+    "clear_lead": "Of the holdout pictures with a clear lead, the most probable one was right for {share}.",
+    "undecided": "Of the holdout pictures that it was undecided about, one of the two was right for {share}.",
+    "cannot_assess": "No two of them have 60 % together, or the picture was refused.",
+}
+
+# Documents for the record avoid the word for what a doctor makes.
+RECORD_TITLE = "Record of a model's answer for one skin lesion"
+RECORD_NOTICE = "Decision aid for research and education, not a medical device. It does not say what a lesion is."
+RECORD_LIMITS = (
+    "The shares are those that the model gives, not this patient's risk.",
+    "A low summed malignant probability does not rule out cancer.",
+    "The model knows seven conditions and must choose among them; others exist.",
+    "Nothing is known of how it does on dark skin, and its holdout pictures come from the source of its training ones.",
+    "A spot that is new, changes, bleeds, does not heal or worries needs a doctor, whatever this says.",
+)
+RECORD_INSISTED = (
+    "The gate refused this picture, and the answer is given because the user insisted. It may mean nothing."
+)
+
+
+WHY_PDF = "class activation map for {name}, what speaks for it and where; no proof that the answer is right."
+OWN_FIRST = "The user's own answer, locked before the model's was shown"
+STATED = "Stated by the user"
+STATED_UNUSED = "The model does not use it."
+SPREAD = (
+    "{count} pictures of one lesion, taken together. One by one, their summed malignant probability is {least} to "
+    "{greatest}."
+)
+
+
+def say_share(value: float) -> str:
+    """Return a probability in words that never round a small one to nothing.
+
+    >>> say_share(0.0001), say_share(0.25)
+    ('under 0.1%', '25.0%')
+    """
+    return "under 0.1%" if 0 < value < 0.001 else f"{value:.1%}"
+
+
+def describe_certainty(assessment: Assessment) -> str:
+    """Return how sure an answer is, in fixed words; empty where the model has no rules."""
+    if assessment.certainty is None:
+        return ""
+    first, second = assessment.leaders
+    return CERTAINTY[assessment.certainty].format(first=first.name, second=second.name)
+
+
+def describe_agreement(agreement: Agreement, label: Label) -> str:
+    """Return how steady the answer is when the picture is mirrored and turned, in words with the figure."""
+    count, versions = agreement.count_for(label), len(agreement.tops)
+    word = "Steady" if count == versions else "Nearly steady" if count >= versions - 1 else "Unsteady"
+    said = (
+        f"{word}: {label.name} is the most probable in {count} of {versions} versions (as given, mirrored, upside down)"
+    )
+    if any(malignant > 0 for malignant in agreement.malignant):
+        low, high = min(agreement.malignant), max(agreement.malignant)
+        said += f"; the summed malignant probability is {say_share(low)} to {say_share(high)}"
+    return said + "."
+
+
+def summarise(answer: Assessment, *, shown: bool, insisted: bool) -> str:
+    """Return an answer in one or two sentences for a document."""
+    if not shown:
+        return f"{CERTAINTY['cannot_assess']}. The gate refused the picture, so no condition is named."
+    top, labels = answer.prediction.top, answer.prediction.labels
+    said = f"Most probable: {top.name} ({answer.prediction.by_code[top.code]:.1%})."
+    if certainty := describe_certainty(answer):
+        said += f" {certainty}."
+    if labels.malignant_codes:
+        said += f" {MALIGNANT_LABEL}: {say_share(answer.prediction.malignant_probability)}."
+    return f"{RECORD_INSISTED} {said}" if insisted else said
+
+
+CLINICIAN_TOGGLE = "Clinician first"
+CLINICIAN_HELP = "You state your own answer and lock it before the model's answer is shown."
+CLINICIAN_TITLE = "Your own answer first"
+CLINICIAN_REMARK = "Once it is locked it cannot be changed for this picture, and the model's answer is shown beside it."
+CLINICIAN_LABEL = "Most probable in your view"
+CLINICIAN_CERTAINTY = "How sure you are"
+CLINICIAN_LOCK = "Lock my answer and show the model's"
+CLINICIAN_MISSING = "Choose one first."
+CLINICIAN_SAME = "You said {mine} ({certainty}); the model puts the same first ({share})."
+CLINICIAN_OTHER = "You said {mine} ({certainty}); the model gives that {own_share} and puts {top} first ({share})."
+PATIENT_TITLE = "About the patient (optional)"
+PATIENT_REMARK = "For the record only: the model does not use age, sex or site, and the answer is the same without."
+
+AGREEMENT_TITLE = "How steady it is"
+STRESS_BUTTON = "Stress it: hair, ruler, ink, dark corners, blur, tint, rotation"
+STRESS_REMARK = (
+    "The same picture with each drawn over it by program. A change of the summed malignant probability says that the "
+    "answer hangs on more than the lesion."
+)
+STRESS_NAMES = {
+    "hair": "Hair",
+    "ruler": "Ruler",
+    "ink": "Ink",
+    "dark_corners": "Dark corners",
+    "blur": "Slight blur",
+    "tint": "Warm tint",
+    "rotation": "Turned by 30 degrees",
+}
+STRESS_AS_GIVEN = "As given"
+RECORD_HEADING = "For the record"
+RECORD_REMARK = (
+    "Pictures are encoded anew, without the metadata and the name of your file. The JSON, CSV and FHIR documents hold "
+    "no picture."
+)
+
+BATCH_TITLE = "Batch"
+BATCH_REMARK = (
+    "Many pictures, one row each, every picture on its own. "
+    "A zip archive is opened in memory; its folders are searched."
+)
+BATCH_LABEL = f"Dermoscopy pictures (JPEG, PNG or DICOM) or zip archives, up to {MAX_UPLOAD_MB} MB each"
+BATCH_FOLDER_LABEL = "Choose a whole folder"
+BATCH_START = "Analyse {count} pictures"
+BATCH_START_ONE = "Analyse 1 picture"
+BATCH_STOP = "Stop"
+BATCH_STOPPED = "Stopped after {done} of {count}."
+BATCH_DONE = "{answered} of {count} answered, {refused} refused by the gate, {unreadable} not readable."
+BATCH_INSIST = "Show answers for refused pictures too"
+BATCH_CERTAINTY = {"clear_lead": "clear lead", "undecided": "undecided", "cannot_assess": "cannot assess"}
+BATCH_EMPTY = "Give some pictures, a folder or a zip archive. Nothing is analysed before you press the button."
+BATCH_TOO_MANY = "There are {count} pictures; at most {most} are analysed at once. The first {most} are taken."
 
 TOP_LABEL = "Most probable of the seven"
 CHART_TITLE = "Probability of each diagnosis"
@@ -76,8 +237,8 @@ NONE_SEVERE_REMARK = (
 )
 
 CALL_TITLE = "Against a threshold"
-CALL_ABOVE = "The summed malignant probability, {sum:.1%}, reaches the threshold of {threshold:.1%}: to be looked at."
-CALL_BELOW = "The summed malignant probability, {sum:.1%}, stays below the threshold of {threshold:.1%}."
+CALL_ABOVE = "The summed malignant probability, {sum}, reaches the threshold of {threshold:.1%}: to be looked at."
+CALL_BELOW = "The summed malignant probability, {sum}, stays below the threshold of {threshold:.1%}."
 CALL_REMARK = (
     "The threshold was fixed on the valid subset to find {wanted:.0%} of the {malignant} pictures. Of the holdout "
     "pictures it found {sensitivity} of those (sensitivity) and left out {specificity} of the others (specificity)."
@@ -155,6 +316,13 @@ SIMILAR_KNOWN = (
     "This picture, or a copy of it, is among the training pictures ({image}), so the figures of the holdout test do "
     "not apply to it."
 )
+METHODS = {
+    "histo": "histopathology",
+    "follow_up": "follow-up",
+    "consensus": "expert consensus",
+    "confocal": "confocal microscopy",
+    "unknown": "not stated",
+}
 ISIC_ADDRESS = "https://api.isic-archive.com/images/{image}/"
 GROUPS = {
     "akiec": "pre-malignant or in situ",

@@ -1,0 +1,185 @@
+"""Batch: many pictures in, one table out."""
+
+import base64
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from skinai import wording
+from skinai.data.archives import is_archive, list_archive, read_archive
+from skinai.data.images import encode_preview
+from skinai.errors import DataError, ModelError
+from skinai.evaluation.decision import CANNOT_ASSESS
+from skinai.exports.record import write_table
+from skinai.labels import LabelSet
+from skinai.serving.assessment import Assessor
+from skinai.serving.batch import BatchRow, assess_files, describe_row
+from skinai.ui import components, resources
+
+MOST_PICTURES = 500
+THUMBNAIL_PX = 96
+SUFFIXES = ["jpg", "jpeg", "png", "dcm"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A finished row without its picture, which is not kept."""
+
+    row: BatchRow
+    thumbnail: str | None
+
+
+def main() -> None:
+    st.title(wording.BATCH_TITLE)
+    st.markdown(wording.BATCH_REMARK)
+    try:
+        assessor = resources.load_assessor()
+    except ModelError as error:
+        components.stop_with(wording.MODEL_UNUSABLE, error)
+    files = ask_for_files()
+    count = count_pictures(files)
+    if not count:
+        st.info(wording.BATCH_EMPTY)
+        # What was analysed before stays until other files are.
+    elif count > MOST_PICTURES:
+        st.warning(wording.BATCH_TOO_MANY.format(count=count, most=MOST_PICTURES))
+    label = wording.BATCH_START_ONE if count == 1 else wording.BATCH_START.format(count=min(count, MOST_PICTURES))
+    if count and st.button(label, type="primary", key="start"):
+        run_batch(assessor, files, min(count, MOST_PICTURES))
+    rows: list[Row] = st.session_state.get("batch_rows", [])
+    if rows:
+        show_rows(rows, assessor)
+
+
+def ask_for_files() -> list[Any]:
+    """Return the uploaded files."""
+    folder = st.toggle(wording.BATCH_FOLDER_LABEL, key="folder")
+    files = st.file_uploader(
+        wording.BATCH_LABEL,
+        type=[*SUFFIXES, *([] if folder else ["zip"])],
+        accept_multiple_files="directory" if folder else True,
+        max_upload_size=wording.MAX_UPLOAD_MB,
+        key="batch_folder" if folder else "batch_files",
+    )
+    return list(files or [])
+
+
+def count_pictures(files: Sequence[Any]) -> int:
+    """Return how many pictures the files hold; a damaged archive counts as one, which will be told."""
+    count = 0
+    for file in files:
+        content = file.getvalue()
+        try:
+            count += len(list_archive(content)) if is_archive(content) else 1
+        except DataError:
+            count += 1
+    return count
+
+
+def open_files(files: Sequence[Any]) -> Iterator[tuple[str, bytes]]:
+    """Yield name and bytes of each picture, also of those in archives; of what is no picture, the bytes as they are."""
+    for file in files:
+        content = file.getvalue()
+        if not is_archive(content):
+            yield file.name, content
+            continue
+        try:
+            for name, inside in read_archive(content):
+                yield f"{file.name}/{name}", inside
+        except DataError:
+            yield file.name, content
+
+
+def run_batch(assessor: Assessor, files: Sequence[Any], count: int) -> None:
+    """Analyse the files; what is done is kept at each step, so that a press on Stop loses nothing."""
+    rows: list[Row] = []
+    st.session_state["batch_rows"], st.session_state["batch_count"] = rows, count
+    bar = st.progress(0.0, text=f"0 of {count}")
+    stop = st.empty()
+    # Pressing it ends this run of the script, and the next one shows what there is.
+    stop.button(wording.BATCH_STOP, key="stop")
+    start = time.monotonic()
+    for done, row in enumerate(assess_files(assessor, open_files(files)), 1):
+        thumbnail = None
+        if row.picture is not None:
+            preview = encode_preview(row.picture, max_side_px=THUMBNAIL_PX)
+            thumbnail = "data:image/jpeg;base64," + base64.b64encode(preview).decode()
+        # The picture and the network's answers in full are let go of.
+        slim = None if row.assessment is None else replace(row.assessment, answer={})
+        rows.append(Row(replace(row, picture=None, assessment=slim), thumbnail))
+        left = (time.monotonic() - start) / done * (count - done)
+        bar.progress(done / count, text=f"{done} of {count}, about {left:.0f} s left")
+        if done == count:
+            break
+    bar.empty()
+    stop.empty()
+
+
+def show_rows(rows: Sequence[Row], assessor: Assessor) -> None:
+    """Show the table, what became of the files, and the download."""
+    count = st.session_state.get("batch_count", len(rows))
+    statuses = [one.row.status for one in rows]
+    if len(rows) < count:
+        st.warning(wording.BATCH_STOPPED.format(done=len(rows), count=count))
+    st.info(
+        wording.BATCH_DONE.format(
+            answered=statuses.count("answered"),
+            count=len(rows),
+            refused=statuses.count("refused"),
+            unreadable=statuses.count("unreadable"),
+        )
+        + f" {wording.RESULT_NOTE}"
+    )
+    insist = st.toggle(wording.BATCH_INSIST, key="batch_insist") if "refused" in statuses else False
+    labels = assessor.predictor.bundle.labels
+    facts = [describe_row(one.row, labels, insist=insist) for one in rows]
+    show_table(rows, facts, labels)
+    bundle = assessor.predictor.bundle
+    columns = [*facts[0], "model", "fingerprint", "notice"]
+    tail = [bundle.name, bundle.fingerprint, wording.RECORD_NOTICE]
+    st.download_button(
+        "CSV",
+        lambda: write_table(columns, [[*fact.values(), *tail] for fact in facts]),
+        file_name="skinai-batch.csv",
+        mime="text/csv",
+        on_click="ignore",
+        key="batch_csv",
+    )
+
+
+def show_table(rows: Sequence[Row], facts: Sequence[dict[str, Any]], labels: LabelSet) -> None:
+    """Show one row a file; a click on a column's head sorts by it."""
+    names = {label.code: label.name for label in labels}
+    table = pd.DataFrame(
+        {
+            "Picture": [one.thumbnail for one in rows],
+            "File": [str(fact["file"]) for fact in facts],
+            "Status": [str(fact["status"]) for fact in facts],
+            "Most probable": [names.get(fact["most_probable"]) for fact in facts],
+            "How sure": [wording.BATCH_CERTAINTY[fact["certainty"] or CANNOT_ASSESS] for fact in facts],
+            "Malignant sum": pd.array([fact["malignant_probability"] for fact in facts], dtype="Float64"),
+            "Reaches the threshold": [fact["above"] for fact in facts],
+            "Reason": [str(fact["reason"]) for fact in facts],
+        }
+    )
+    st.dataframe(
+        table,
+        width="stretch",
+        hide_index=True,
+        row_height=64,
+        height=min(700, 64 * len(table) + 40),
+        column_config={
+            "Picture": st.column_config.ImageColumn(width="small"),
+            "Malignant sum": st.column_config.NumberColumn(format="percent"),
+            "Reason": st.column_config.TextColumn(width="large"),
+        },
+        alt="One row a picture",
+        key="batch_table",
+    )
+
+
+main()

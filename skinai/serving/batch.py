@@ -1,0 +1,73 @@
+"""Many pictures, one row each; what cannot be read is a row with its reason, and never stops the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from skinai.data.images import decode_picture
+from skinai.errors import PictureError
+from skinai.evaluation.decision import CANNOT_ASSESS
+from skinai.labels import LabelSet
+from skinai.serving.assessment import Assessment, Assessor
+
+COLUMNS = ("file", "status", "reason", "most_probable", "certainty", "malignant_probability", "threshold", "above")
+
+
+@dataclass(frozen=True)
+class BatchRow:
+    """What came of one file.
+
+    Attributes
+    ----------
+    name : str
+        As the user called the file.
+    picture : ndarray of shape (height, width, 3), uint8, or None
+        None where the file cannot be read.
+    assessment : Assessment or None
+    sentence : str
+        Why the file cannot be read, or why its picture is refused; empty where it is answered.
+    """
+
+    name: str
+    picture: np.ndarray | None
+    assessment: Assessment | None
+    sentence: str
+
+    @property
+    def status(self) -> str:
+        """``"answered"``, ``"refused"`` by the gate, or ``"unreadable"``."""
+        if self.assessment is None:
+            return "unreadable"
+        return "refused" if self.assessment.refused else "answered"
+
+
+def assess_files(assessor: Assessor, files: Iterable[tuple[str, bytes]]) -> Iterator[BatchRow]:
+    """Yield one row a file, given as name and bytes, in order."""
+    for name, content in files:
+        try:
+            picture = decode_picture(content)
+        except PictureError as error:
+            yield BatchRow(name, None, None, str(error))
+            continue
+        assessment = assessor.assess(picture)
+        yield BatchRow(name, picture, assessment, " ".join(sentence for _, sentence in assessment.reasons))
+
+
+def describe_row(row: BatchRow, labels: LabelSet, *, insist: bool = False) -> dict[str, object]:
+    """Return a row by column: those in `COLUMNS`, then a probability for each code; None where there is no answer."""
+    answer = row.assessment if row.status == "answered" or insist else None
+    facts: dict[str, object] = dict.fromkeys((*COLUMNS, *(f"probability_{code}" for code in labels.codes)))
+    facts |= {"file": row.name, "status": row.status, "reason": row.sentence, "certainty": CANNOT_ASSESS}
+    if answer is None:
+        return facts
+    prediction = answer.prediction
+    facts |= {"most_probable": prediction.top.code, "certainty": answer.certainty}
+    facts |= {f"probability_{code}": round(value, 6) for code, value in prediction.by_code.items()}
+    if labels.malignant_codes:
+        facts["malignant_probability"] = round(prediction.malignant_probability, 6)
+    if answer.calls:
+        facts |= {"threshold": answer.calls[0].threshold, "above": answer.calls[0].above}
+    return facts

@@ -1,0 +1,148 @@
+"""DICOM in: pixels, what is told of them, and what is refused."""
+
+import contextlib
+import io
+
+import numpy as np
+import pytest
+from conftest import encode
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    RLELossless,
+    generate_uid,
+)
+
+from skinai.data.dicom import decode_dicom, is_dicom, read_identifiers
+from skinai.data.images import decode_picture
+from skinai.errors import PictureError
+
+DERMOSCOPIC = "1.2.840.10008.5.1.4.1.1.77.1.7"
+PHOTOGRAPHIC = "1.2.840.10008.5.1.4.1.1.77.1.4"
+CT = "1.2.840.10008.5.1.4.1.1.2"
+
+
+def write_dicom(picture, *, kind=DERMOSCOPIC, syntax=ExplicitVRLittleEndian, photometric="RGB", **changes):
+    """Return the bytes of a DICOM file of one patient with a name."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = kind, generate_uid()
+    meta.TransferSyntaxUID = syntax
+    file = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+    file.SOPClassUID, file.SOPInstanceUID = kind, meta.MediaStorageSOPInstanceUID
+    file.PatientName, file.PatientID, file.PatientBirthDate = "Doe^Jane", "MRN12345", "19700131"
+    file.Manufacturer, file.ManufacturerModelName, file.ImageLaterality = "Maker", "Scope 4", "L"
+    region = Dataset()
+    region.CodeValue, region.CodingSchemeDesignator, region.CodeMeaning = "77568009", "SCT", "Back"
+    file.AnatomicRegionSequence = [region]
+    file.Rows, file.Columns = picture.shape[:2]
+    file.SamplesPerPixel = 1 if picture.ndim == 2 else 3
+    file.PhotometricInterpretation, file.PlanarConfiguration = photometric, 0
+    file.BitsAllocated = file.BitsStored = 8
+    file.HighBit, file.PixelRepresentation = 7, 0
+    file.PixelData = picture.tobytes()
+    for tag, value in changes.items():
+        setattr(file, tag, value)
+    buffer = io.BytesIO()
+    file.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+@pytest.mark.parametrize("kind", [DERMOSCOPIC, PHOTOGRAPHIC])
+def test_uncompressed_pixels_come_back_as_they_were(lesion, syntax, kind):
+    content = write_dicom(lesion, syntax=syntax, kind=kind)
+    assert is_dicom(content)
+    assert (decode_dicom(content).pixels == lesion).all()
+    assert (decode_picture(content) == lesion).all()
+
+
+def test_jpeg_inside_is_decoded_in_the_colours_that_the_file_states(lesion):
+    ybr = encapsulate([encode(lesion, quality=95)])
+    content = write_dicom(lesion, syntax=JPEGBaseline8Bit, photometric="YBR_FULL_422", PixelData=ybr)
+    assert np.abs(decode_picture(content).astype(int) - lesion).mean() < 3
+    # The three channels stored as they stand, without a mark that says so.
+    plain = encode(lesion, quality=95, keep_rgb=True)
+    bare = plain[:2] + plain[2 + 2 + int.from_bytes(plain[4:6], "big") :] if plain[2:4] == b"\xff\xee" else plain
+    content = write_dicom(lesion, syntax=JPEGBaseline8Bit, photometric="RGB", PixelData=encapsulate([bare]))
+    assert np.abs(decode_picture(content).astype(int) - lesion).mean() < 3
+
+
+def test_grey_and_ybr_pixels_become_rgb(lesion):
+    grey = lesion.mean(axis=2).astype(np.uint8)
+    assert (decode_picture(write_dicom(grey, photometric="MONOCHROME2"))[..., 1] == grey).all()
+    assert (decode_picture(write_dicom(grey, photometric="MONOCHROME1"))[..., 1] == 255 - grey).all()
+    from pydicom.pixels import convert_color_space
+
+    ybr = convert_color_space(lesion, "RGB", "YBR_FULL")
+    found = decode_picture(write_dicom(ybr, photometric="YBR_FULL"))
+    assert np.abs(found.astype(int) - lesion).max() <= 3
+
+
+def test_what_is_told_names_nobody_unless_asked(lesion):
+    content = write_dicom(lesion)
+    facts = decode_dicom(content).facts
+    assert facts == {
+        "Kind": "Dermoscopic photography image",
+        "Manufacturer": "Maker",
+        "Device": "Scope 4",
+        "Side": "L",
+        "Place on the body": "Back",
+    }
+    assert read_identifiers(content) == {"Name": "Doe^Jane", "Patient ID": "MRN12345", "Date of birth": "19700131"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "sentence"),
+    [
+        ({"kind": CT}, "not_a_photograph", "The DICOM file is no dermoscopic and no plain photographic picture."),
+        (
+            {"NumberOfFrames": 3},
+            "several_frames",
+            "The DICOM file has several frames; one still picture is needed.",
+        ),
+        ({"Rows": 60000, "Columns": 60000}, "too_many_pixels", "at most 16 million can be read"),
+        ({"Rows": 8}, "too_small", "at least 32 x 32 are needed"),
+        ({"PixelData": b"\0" * 64}, "unreadable", "damaged or incomplete"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, "unreadable", "'PALETTE COLOR' cannot be read"),
+    ],
+)
+def test_what_cannot_be_analysed_gets_its_sentence(lesion, changes, code, sentence):
+    with pytest.raises(PictureError, match=r".") as caught:
+        decode_picture(write_dicom(lesion, **changes))
+    assert caught.value.code == code
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("syntax", [DeflatedExplicitVRLittleEndian, RLELossless])
+def test_what_may_hide_gigabytes_is_not_unpacked(lesion, syntax):
+    content = bytearray(write_dicom(lesion))
+    uid = str(ExplicitVRLittleEndian).encode() + b"\0"
+    other = str(syntax).encode()
+    place = content.index(uid)
+    length = len(other) + len(other) % 2
+    content[place - 2 : place] = length.to_bytes(2, "little")
+    content[place : place + len(uid)] = other + b"\0" * (len(other) % 2)
+    with pytest.raises(PictureError, match="compressed in a way that is not read here") as caught:
+        decode_picture(bytes(content))
+    assert caught.value.code == "compression"
+
+
+def test_damaged_files_raise_picture_errors_only(lesion):
+    content = write_dicom(lesion)
+    rng = np.random.default_rng(0)
+    damaged = [content[:200], content[:1000], content[: len(content) // 2]]
+    for _ in range(120):
+        mutated = bytearray(content)
+        for place in rng.integers(128, 1500, 6):
+            mutated[place] = rng.integers(256)
+        damaged.append(bytes(mutated))
+    for one in damaged:
+        with contextlib.suppress(PictureError):
+            picture = decode_picture(one)
+            assert picture.dtype == np.uint8
+            assert picture.ndim == 3
+        read_identifiers(one)
