@@ -1,4 +1,5 @@
-"""The command line: ``python -m skinai split | train | ensemble | gates | runs | evaluate | predict | app``.
+"""The command line: ``python -m skinai split | train | ensemble | gates | runs | evaluate | predict | record | stress |
+app``.
 
 Each command is a few lines that call one room. Heavy imports stay inside the command that needs them, so that
 `predict` answers quickly and never loads TensorFlow.
@@ -23,6 +24,7 @@ from skinai.wording import NOT_A_DEVICE, NOTICE
 if TYPE_CHECKING:  # importing it costs pandas, which `predict` does without
     from skinai.data.metadata import DataFolder
     from skinai.evaluation.report import EvaluationReport
+    from skinai.model.bundle import Bundle
     from skinai.serving.files import FileAnswer
 
 
@@ -191,12 +193,12 @@ def run_predict(options: argparse.Namespace) -> int:
     from skinai.serving.assessment import Assessor
     from skinai.serving.files import find_picture_files, predict_files
 
-    if options.format == "isic" and not options.out:
-        raise UsageError("--format isic needs --out FILE.")
-    if options.out and options.format != "isic":
-        raise UsageError("--out goes with --format isic.")
-    if options.format == "isic" and options.json:
-        raise UsageError("--json and --format isic do not go together.")
+    if options.format != "text" and not options.out:
+        raise UsageError(f"--format {options.format} needs --out FILE.")
+    if options.out and options.format == "text":
+        raise UsageError("--out goes with --format isic or csv.")
+    if options.format != "text" and options.json:
+        raise UsageError(f"--json and --format {options.format} do not go together.")
     files = find_picture_files(options.paths)
     assessor = Assessor.load(find_model_folder(options.model))
     bundle = assessor.predictor.bundle
@@ -207,7 +209,7 @@ def run_predict(options: argparse.Namespace) -> int:
     # ISIC's table is for scoring a whole set of pictures, so it has every one that can be read.
     for answer in predict_files(assessor, files, insist=options.insist or options.format == "isic"):
         unanswered += answer.prediction is None
-        if options.format == "isic":
+        if options.format != "text":
             answers.append(answer)
             if answer.reasons:
                 print(f"skinai: {answer.file}: {answer.reasons[0][1]}", file=sys.stderr)
@@ -217,9 +219,86 @@ def run_predict(options: argparse.Namespace) -> int:
             _print_answer(answer)
     if options.format == "isic":
         _write_isic(answers, Path(options.out))
+    elif options.format == "csv":
+        _write_csv(answers, bundle, Path(options.out), insist=options.insist)
     elif not options.json:
         print(f"\n{NOTICE} {NOT_A_DEVICE}\nModel {bundle.name}, fingerprint {bundle.fingerprint}.")
     return 2 if unanswered else 0
+
+
+def run_record(options: argparse.Namespace) -> int:
+    """Write documents about one lesion."""
+    from skinai.data.images import read_picture
+    from skinai.errors import DataError, PictureError
+    from skinai.evaluation.report import read_report
+    from skinai.exports.fhir import write_fhir
+    from skinai.exports.pdf import write_pdf
+    from skinai.exports.record import PatientFacts, build_record, write_csv, write_json
+    from skinai.serving.assessment import MOST_PICTURES, Assessor
+    from skinai.wording import summarise
+
+    if len(options.pictures) > MOST_PICTURES:
+        raise UsageError(f"At most {MOST_PICTURES} pictures of one lesion are taken together.")
+    try:
+        patient = PatientFacts(options.age, options.sex, options.site)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    assessor = Assessor.load(find_model_folder(options.model))
+    try:
+        pictures = [read_picture(Path(name)) for name in options.pictures]
+    except PictureError as error:
+        raise UsageError(f"A picture cannot be read: {error}") from error
+    assessments = [assessor.assess(picture) for picture in pictures]
+    whole, bundle = assessor.pool(assessments), assessor.predictor.bundle
+    try:
+        report = read_report(bundle.folder, bundle.labels)
+    except DataError:
+        report = None
+    agreement = assessor.compare_turns(pictures[0]) if len(pictures) == 1 else None
+    record = build_record(
+        pictures, assessments, whole, insisted=options.insist, agreement=agreement, patient=patient, report=report
+    )
+    overlay = assessor.draw_overlay(pictures[0], assessments[0], whole.prediction.top.code)
+    from skinai.artefacts import write_atomic
+
+    documents = {
+        "record.json": write_json(record),
+        "record.csv": write_csv(record),
+        "record.fhir.json": write_fhir(record),
+        "record.pdf": write_pdf(record, pictures, overlay),
+    }
+    for name, content in documents.items():
+        write_atomic(out / name, content)
+    print(summarise(whole, shown=record.shown, insisted=record.insisted), *record.reasons)
+    print(f"Wrote {', '.join(documents)} into {out}.")
+    return 0 if record.shown else 2
+
+
+def run_stress(options: argparse.Namespace) -> int:
+    """Show what becomes of an answer under drawn artefacts."""
+    from skinai.data.images import read_picture
+    from skinai.errors import PictureError
+    from skinai.serving.assessment import Assessor
+
+    assessor = Assessor.load(find_model_folder(options.model))
+    try:
+        picture = read_picture(Path(options.picture))
+    except PictureError as error:
+        raise UsageError(f"The picture cannot be read: {error}") from error
+    given = assessor.assess(picture).prediction
+    results = assessor.stress(picture)
+    rows = [("as given", given, None), *((one.name, one.assessment.prediction, one) for one in results)]
+    for name, one, result in rows:
+        change = one.malignant_probability - given.malignant_probability
+        refused = "  refused by the gate" if result is not None and result.assessment.refused else ""
+        print(
+            f"{name.replace('_', ' '):<14}malignant sum {one.malignant_probability:>6.1%}  {change:>+7.1%}  "
+            f"{one.top.name}{refused}"
+        )
+    print(f"\n{NOTICE} {NOT_A_DEVICE}")
+    return 0
 
 
 def run_app(options: argparse.Namespace) -> NoReturn:
@@ -360,6 +439,19 @@ def _write_isic(answers: Sequence[FileAnswer], out: Path) -> None:
     write_atomic(out, text.getvalue().encode("utf-8", errors="backslashreplace"))
 
 
+def _write_csv(answers: Sequence[FileAnswer], bundle: Bundle, out: Path, *, insist: bool) -> None:
+    """Write one row a file, the same columns as the Batch page."""
+    from skinai.artefacts import write_atomic
+    from skinai.exports.record import write_rows
+    from skinai.serving.batch import BatchRow, describe_row
+
+    facts = []
+    for answer in answers:
+        row = BatchRow(str(answer.file), None, answer.assessment, " ".join(text for _, text in answer.reasons))
+        facts.append(describe_row(row, bundle.labels, insist=insist))
+    write_atomic(out, write_rows(facts, model_name=bundle.name, fingerprint=bundle.fingerprint))
+
+
 def _add_own_data(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--table", metavar="FILE", type=Path, help="your own pictures: a table with the columns image, label, lesion_id"
@@ -459,9 +551,24 @@ def _build_parser() -> argparse.ArgumentParser:
     command.add_argument("--model", metavar="FOLDER", help="default: the default model")
     command.add_argument("--json", action="store_true", help="one object a line and a file")
     command.add_argument("--insist", action="store_true", help="answer also for pictures that the gate refuses")
-    command.add_argument("--format", choices=("text", "isic"), default="text")
-    command.add_argument("--out", metavar="FILE", help="where --format isic writes")
+    command.add_argument("--format", choices=("text", "isic", "csv"), default="text")
+    command.add_argument("--out", metavar="FILE", help="where --format isic or csv writes")
     command.set_defaults(run=run_predict)
+
+    command = commands.add_parser("record", help="write PDF, JSON, CSV and FHIR about the pictures of one lesion")
+    command.add_argument("pictures", nargs="+", metavar="PICTURE", help="1 to 6 pictures of the same lesion")
+    command.add_argument("--out", required=True, metavar="FOLDER", help="where the four documents are written")
+    command.add_argument("--model", metavar="FOLDER", help="default: the default model")
+    command.add_argument("--insist", action="store_true", help="answer also for pictures that the gate refuses")
+    command.add_argument("--age", type=int, metavar="YEARS", help="for the record; the model does not use it")
+    command.add_argument("--sex", metavar="SEX", help="the same")
+    command.add_argument("--site", metavar="SITE", help="the same: the place on the body")
+    command.set_defaults(run=run_record)
+
+    command = commands.add_parser("stress", help="show what hair, ruler, ink, blur and so on make of an answer")
+    command.add_argument("picture", metavar="PICTURE")
+    command.add_argument("--model", metavar="FOLDER", help="default: the default model")
+    command.set_defaults(run=run_stress)
 
     command = commands.add_parser("app", help="start the app in the browser")
     command.add_argument("--model", metavar="FOLDER", help="default: the default model")

@@ -96,6 +96,11 @@ RECORD_LIMITS = (
     "Nothing is known of how it does on dark skin, and its holdout pictures come from the source of its training ones.",
     "A spot that is new, changes, bleeds, does not heal or worries needs a doctor, whatever this says.",
 )
+_OWN_RECORD_LIMITS = (
+    "The shares are those that the model gives, not this patient's risk.",
+    "The model was trained on a user's own classes and must choose among them; others exist.",
+    "A spot that is new, changes, bleeds, does not heal or worries needs a doctor, whatever this says.",
+)
 RECORD_INSISTED = (
     "The gate refused this picture, and the answer is given because the user insisted. It may mean nothing."
 )
@@ -111,6 +116,11 @@ SPREAD = (
 )
 
 
+def list_limits(labels: LabelSet) -> tuple[str, ...]:
+    """Return what a document says of a model's limits, a sentence each."""
+    return RECORD_LIMITS if labels is HAM10000 else _OWN_RECORD_LIMITS
+
+
 def say_share(value: float) -> str:
     """Return a probability in words that never round a small one to nothing.
 
@@ -118,6 +128,15 @@ def say_share(value: float) -> str:
     ('under 0.1%', '25.0%')
     """
     return "under 0.1%" if 0 < value < 0.001 else f"{value:.1%}"
+
+
+def say_change(value: float) -> str:
+    """Return a change of a probability in percentage points.
+
+    >>> say_change(0.1), say_change(-0.0001)
+    ('+10.0 points', 'under 0.1 points')
+    """
+    return f"{100 * value:+.1f} points" if abs(value) >= 0.001 else "under 0.1 points"
 
 
 def describe_certainty(assessment: Assessment) -> str:
@@ -136,8 +155,8 @@ def describe_agreement(agreement: Agreement, label: Label) -> str:
         f"{word}: {label.name} is the most probable in {count} of {versions} versions (as given, mirrored, upside down)"
     )
     if any(malignant > 0 for malignant in agreement.malignant):
-        low, high = min(agreement.malignant), max(agreement.malignant)
-        said += f"; the summed malignant probability is {say_share(low)} to {say_share(high)}"
+        low, high = say_share(min(agreement.malignant)), say_share(max(agreement.malignant))
+        said += f"; the summed malignant probability is {low}" + (f" to {high}" if low != high else " in all")
     return said + "."
 
 
@@ -448,6 +467,8 @@ GATE_KINDS = {
     "drawn_lesions": "Lesions drawn by program, as in the examples (let pass on purpose)",
     "enlarged": "Enlarged from 16 to 44 pixels",
     "blurred": "Strongly blurred",
+    "absent": "Skin without the lesion, put together from a corner",
+    "cut_off": "Lesion moved to an edge or a corner",
     "channels_swapped": "Colour channels swapped",
     "contrast": "Contrast wrecked",
     "light": "Far too dark or too bright",

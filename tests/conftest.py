@@ -6,17 +6,21 @@ import csv
 import io
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from skinai.data.drawing import draw_lesion
 from skinai.labels import HAM10000
 from skinai.model.bundle import DEFAULT_MODEL, models_folder
 
 ROOT = Path(__file__).resolve().parents[1]
+DERMOSCOPIC = "1.2.840.10008.5.1.4.1.1.77.1.7"
 SINGLE_NETWORKS = ("ham10000-efficientnet-lite0", "ham10000-seed-cnn")
 SHIPPED_MODELS = (DEFAULT_MODEL, *SINGLE_NETWORKS)
 PIGMENTS = {
@@ -34,6 +38,40 @@ def encode(picture: np.ndarray, kind: str = "JPEG", **options: object) -> bytes:
     """Encode an array as a picture file."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, format=kind, **options)
+    return buffer.getvalue()
+
+
+def pack(files: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """Return a zip archive of files by name."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def write_dicom(picture, *, kind=DERMOSCOPIC, syntax=ExplicitVRLittleEndian, photometric="RGB", **changes):
+    """Return the bytes of a DICOM file of one patient with a name."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = kind, generate_uid()
+    meta.TransferSyntaxUID = syntax
+    file = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+    file.SOPClassUID, file.SOPInstanceUID = kind, meta.MediaStorageSOPInstanceUID
+    file.PatientName, file.PatientID, file.PatientBirthDate = "Doe^Jane", "MRN12345", "19700131"
+    file.Manufacturer, file.ManufacturerModelName, file.ImageLaterality = "Maker", "Scope 4", "L"
+    region = Dataset()
+    region.CodeValue, region.CodingSchemeDesignator, region.CodeMeaning = "77568009", "SCT", "Back"
+    file.AnatomicRegionSequence = [region]
+    file.Rows, file.Columns = picture.shape[:2]
+    file.SamplesPerPixel = 1 if picture.ndim == 2 else 3
+    file.PhotometricInterpretation, file.PlanarConfiguration = photometric, 0
+    file.BitsAllocated = file.BitsStored = 8
+    file.HighBit, file.PixelRepresentation = 7, 0
+    file.PixelData = picture.tobytes()
+    for tag, value in changes.items():
+        setattr(file, tag, value)
+    buffer = io.BytesIO()
+    file.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
 
 

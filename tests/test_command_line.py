@@ -8,11 +8,15 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import encode
 
 from skinai.__main__ import main
 from skinai.data.drawing import draw_lesion
+from skinai.labels import HAM10000
+from skinai.model.bundle import load_bundle
+from skinai.wording import NOTICE
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -359,3 +363,72 @@ def test_a_setting_that_does_not_exist_or_fit_is_a_sentence(small_data, tmp_path
     arguments = ["train", "--data", str(small_data), "--architecture", "seed-cnn", "--out", str(tmp_path / "m")]
     assert main([*arguments, *(f"--set={setting}" for setting in settings)]) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_a_record_is_four_documents_about_the_pictures_together(gated_model, tmp_path):
+    names = []
+    for number in (1, 2):
+        names.append(tmp_path / f"{number}.png")
+        names[-1].write_bytes(encode(draw_lesion(number), "PNG"))
+    out = tmp_path / "out"
+    done = run("record", *names, "--out", out, "--model", gated_model, "--age", 40, "--site", "back")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Most probable: ")
+    names = ["record.csv", "record.fhir.json", "record.json", "record.pdf"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    facts = json.loads((out / "record.json").read_text())
+    assert len(facts["pictures"]) == 2
+    assert facts["patient"] == {"age_years": 40, "sex": None, "site": "back"}
+    refused = tmp_path / "blue.png"
+    noise = np.random.default_rng(3).normal(0, 20, (240, 320, 3))
+    refused.write_bytes(encode(np.clip(np.array((40, 60, 190)) + noise, 0, 255).astype(np.uint8), "PNG"))
+    done = run("record", refused, "--out", out, "--model", gated_model)
+    assert done.returncode == 2
+    assert done.stdout.startswith("Cannot assess. The gate refused the picture, so no condition is named.")
+    assert json.loads((out / "record.json").read_text())["status"] == "refused"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["record", *["x.jpg"] * 7, "--out", "y"], "At most 6 pictures of one lesion are taken together."),
+        (["record", "x.jpg", "--out", "y", "--age", "130"], "An age is from 0 to 120 years. Received: 130."),
+        (["record", "x.jpg", "--out", "y", "--site", "moon"], "A site is one of "),
+        (["record", "absent.jpg", "--out", "y"], "A picture cannot be read: The file could not be opened"),
+        (["stress", "absent.jpg"], "The picture cannot be read: The file could not be opened"),
+        (["predict", "x.jpg", "--format", "csv"], "--format csv needs --out FILE."),
+    ],
+)
+def test_mistakes_with_records_are_one_line(arguments, sentence, small_model, tmp_path):
+    if arguments[0] != "predict":
+        arguments = [*arguments, "--model", small_model]
+    arguments = [tmp_path / "y" if argument == "y" else argument for argument in arguments]
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2  # LiteRT prints a line of its own
+    assert "Traceback" not in done.stderr
+
+
+def test_stress_prints_each_artefact(small_model, tmp_path):
+    (tmp_path / "a.png").write_bytes(encode(draw_lesion(1), "PNG"))
+    done = run("stress", tmp_path / "a.png", "--model", small_model)
+    assert done.returncode == 0
+    names = ["as given", "hair", "ruler", "ink", "dark corners", "blur", "tint", "rotation"]
+    lines = done.stdout.splitlines()
+    assert [line[:14].strip() for line in lines[:8]] == names
+    assert NOTICE in done.stdout
+
+
+def test_csv_has_a_row_a_file_and_says_why_there_is_no_answer(small_model, pictures, tmp_path):
+    out = tmp_path / "table.csv"
+    done = run("predict", pictures, "--format", "csv", "--out", out, "--model", small_model)
+    assert done.returncode == 2
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [Path(row["file"]).name for row in rows] == ["broken.jpg", "two.PNG", "one.jpg"]
+    assert [row["status"] for row in rows] == ["unreadable", "answered", "answered"]
+    assert rows[0]["reason"].endswith(".")
+    assert rows[0]["probability_mel"] == ""
+    assert sum(float(rows[1][f"probability_{code}"]) for code in HAM10000.codes) == pytest.approx(1, abs=1e-4)
+    assert rows[1]["fingerprint"] == load_bundle(small_model).fingerprint

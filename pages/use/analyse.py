@@ -79,22 +79,28 @@ def ask_for_own_answer(pictures: list[GivenPicture], bundle: Bundle) -> OwnAnswe
         return locked[key]
     with st.form(f"own-{key}"):
         st.header(wording.CLINICIAN_TITLE)
-        for column, picture in zip(st.columns([1] * len(pictures) + [1]), pictures, strict=False):
+        seen, asked = st.columns([3, 4] if len(pictures) == 1 else [4, 3], gap="medium")
+        for column, picture in zip(seen.columns(len(pictures)), pictures, strict=True):
             with column:
                 answer.show_picture(picture.pixels, bundle)
-        code = st.selectbox(
-            wording.CLINICIAN_LABEL,
-            bundle.labels.codes,
-            index=None,
-            placeholder="Choose one",
-            format_func=lambda code: bundle.labels.by_code(code).name,
-            key=f"own_label-{key}",
-        )
-        certainty = st.segmented_control(
-            wording.CLINICIAN_CERTAINTY, CERTAINTIES, default=CERTAINTIES[0], required=True, key=f"own_certainty-{key}"
-        )
-        st.caption(wording.CLINICIAN_REMARK)
-        pressed = st.form_submit_button(wording.CLINICIAN_LOCK, type="primary")
+        with asked:
+            code = st.selectbox(
+                wording.CLINICIAN_LABEL,
+                bundle.labels.codes,
+                index=None,
+                placeholder="Choose one",
+                format_func=lambda code: bundle.labels.by_code(code).name,
+                key=f"own_label-{key}",
+            )
+            certainty = st.segmented_control(
+                wording.CLINICIAN_CERTAINTY,
+                CERTAINTIES,
+                default=CERTAINTIES[0],
+                required=True,
+                key=f"own_certainty-{key}",
+            )
+            st.caption(wording.CLINICIAN_REMARK)
+            pressed = st.form_submit_button(wording.CLINICIAN_LOCK, type="primary")
     if not pressed:
         return None
     if code is None:

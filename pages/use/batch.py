@@ -14,7 +14,7 @@ from skinai.data.archives import is_archive, list_archive, read_archive
 from skinai.data.images import encode_preview
 from skinai.errors import DataError, ModelError
 from skinai.evaluation.decision import CANNOT_ASSESS
-from skinai.exports.record import write_table
+from skinai.exports.record import write_rows
 from skinai.labels import LabelSet
 from skinai.serving.assessment import Assessor
 from skinai.serving.batch import BatchRow, assess_files, describe_row
@@ -44,7 +44,6 @@ def main() -> None:
     count = count_pictures(files)
     if not count:
         st.info(wording.BATCH_EMPTY)
-        # What was analysed before stays until other files are.
     elif count > MOST_PICTURES:
         st.warning(wording.BATCH_TOO_MANY.format(count=count, most=MOST_PICTURES))
     label = wording.BATCH_START_ONE if count == 1 else wording.BATCH_START.format(count=min(count, MOST_PICTURES))
@@ -139,11 +138,9 @@ def show_rows(rows: Sequence[Row], assessor: Assessor) -> None:
     facts = [describe_row(one.row, labels, insist=insist) for one in rows]
     show_table(rows, facts, labels)
     bundle = assessor.predictor.bundle
-    columns = [*facts[0], "model", "fingerprint", "notice"]
-    tail = [bundle.name, bundle.fingerprint, wording.RECORD_NOTICE]
     st.download_button(
         "CSV",
-        lambda: write_table(columns, [[*fact.values(), *tail] for fact in facts]),
+        lambda: write_rows(facts, model_name=bundle.name, fingerprint=bundle.fingerprint),
         file_name="skinai-batch.csv",
         mime="text/csv",
         on_click="ignore",
@@ -162,7 +159,7 @@ def show_table(rows: Sequence[Row], facts: Sequence[dict[str, Any]], labels: Lab
             "Most probable": [names.get(fact["most_probable"]) for fact in facts],
             "How sure": [wording.BATCH_CERTAINTY[fact["certainty"] or CANNOT_ASSESS] for fact in facts],
             "Malignant sum": pd.array([fact["malignant_probability"] for fact in facts], dtype="Float64"),
-            "Reaches the threshold": [fact["above"] for fact in facts],
+            "Reaches the threshold": [{True: "yes", False: "no"}.get(fact["above"]) for fact in facts],
             "Reason": [str(fact["reason"]) for fact in facts],
         }
     )

@@ -87,7 +87,7 @@ def build_report(record: Record) -> dict[str, Any]:
         "contained": [device, *observations],
         "result": [{"reference": f"#{one['id']}"} for one in observations],
         "conclusion": f"{wording.summarise(record.answer, shown=record.shown, insisted=record.insisted)} "
-        f"{' '.join(record.reasons)} {wording.RECORD_NOTICE} {' '.join(wording.RECORD_LIMITS)}".replace("  ", " "),
+        f"{' '.join(record.reasons)} {wording.RECORD_NOTICE} {' '.join(facts['limits'])}".replace("  ", " "),
     }
 
 

@@ -95,10 +95,12 @@ def write_pdf(record: Record, pictures: Sequence[np.ndarray], overlay: np.ndarra
     if record.own is not None:
         own = f"{record.own.label.name}, {record.own.certainty}"
         story.append(say(f"{wording.OWN_FIRST}: {own}."))
-    stated = [f"{name.replace('_', ' ')} {value}" for name, value in facts["patient"].items() if value is not None]
+    patient = record.patient
+    age = f"age {patient.age_years} years" if patient.age_years is not None else None
+    stated = [text for text in (age, patient.sex, patient.site) if text]
     if stated:
         story.append(say(f"{wording.STATED}: {', '.join(stated)}. {wording.STATED_UNUSED}"))
-    story += [Spacer(1, 5), say("Limits", bold), *(say(f"- {limit}", small) for limit in wording.RECORD_LIMITS)]
+    story += [Spacer(1, 5), say("Limits", bold), *(say(f"- {limit}", small) for limit in facts["limits"])]
     story += [
         Spacer(1, 5),
         say(

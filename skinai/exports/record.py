@@ -189,7 +189,7 @@ class Record:
             "own_answer_first": None
             if self.own is None
             else {"code": self.own.label.code, "certainty": self.own.certainty},
-            "limits": list(wording.RECORD_LIMITS),
+            "limits": list(wording.list_limits(labels)),
         }
 
 
@@ -254,6 +254,13 @@ def write_csv(record: Record) -> bytes:
     """Return the record as a table of two columns, name and value."""
     rows = [("name", "value"), *_flatten("", record.as_dict())]
     return write_table(rows[0], rows[1:])
+
+
+def write_rows(facts: Sequence[Mapping[str, Any]], *, model_name: str, fingerprint: str) -> bytes:
+    """Return rows of a batch, one mapping of column to value a file, as a table; each row names the model."""
+    columns = [*facts[0], "model", "fingerprint", "notice"]
+    tail = [model_name, fingerprint, wording.RECORD_NOTICE]
+    return write_table(columns, [[*fact.values(), *tail] for fact in facts])
 
 
 def write_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:

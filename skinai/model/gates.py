@@ -27,6 +27,7 @@ PASSES = "dermoscopy"
 SENTENCES = {
     "low_detail": "The picture shows too little detail: it looks like a small picture that was enlarged.",
     "blurred": "The picture is blurred.",
+    "no_lesion": "No lesion stands in the middle of the picture: it is absent or cut off.",
     "colours": "Colours, contrast or brightness are not those of the dermoscopy pictures that the model knows.",
     "not_dermoscopy": "This does not look like a picture taken with a dermatoscope.",
 }

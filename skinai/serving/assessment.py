@@ -20,11 +20,14 @@ from skinai.model.bundle import EMBEDDING, FEATURE_MAP
 from skinai.model.gates import Gates, Verdict, build_features, count_features, read_gates
 from skinai.model.head import HEAD_FILE, map_class, read_head
 from skinai.model.reference import REFERENCE_FILE, ReferenceIndex, read_reference
+from skinai.serving.overlay import overlay_map
 from skinai.serving.predictor import Prediction, Predictor
 
 # Mirrored left to right, upside down, and both: a lesion has no up.
 _TURNS = (np.s_[:, :], np.s_[:, ::-1], np.s_[::-1, :], np.s_[::-1, ::-1])
 _STRESSED_SIDE_PX = 800
+# So many pictures of one lesion are taken together.
+MOST_PICTURES = 6
 
 
 @dataclass(frozen=True)
@@ -293,6 +296,28 @@ class Assessor:
             return None
         index = assessment.prediction.labels.index(code)
         return map_class(assessment.answer[FEATURE_MAP], self.kernel, index)
+
+    def draw_overlay(
+        self, picture: np.ndarray, assessment: Assessment, code: str, *, opacity: float = 0.6
+    ) -> np.ndarray | None:
+        """Return a picture as the model sees it under the class activation map of one class; None where there is none.
+
+        Parameters
+        ----------
+        picture : ndarray of shape (height, width, 3), uint8
+            The one that was assessed.
+        assessment : Assessment
+        code : str
+        opacity : float
+            0 to 1.
+        """
+        drawn = self.draw_map(assessment, code)
+        if drawn is None:
+            return None
+        shown = overlay_map(frame_picture(picture, self.predictor.bundle.frame), drawn, opacity=opacity)
+        if shown is not None and picture.shape[0] > picture.shape[1]:
+            shown = np.ascontiguousarray(np.rot90(shown, -1))  # a portrait picture was turned to be framed
+        return shown
 
     def find_same(self, picture: np.ndarray) -> str | None:
         """Return the id of the training picture that this one is a copy of, also re-coded or resized; else None."""

@@ -40,9 +40,12 @@ _DRAWN = 100
 _OF_EACH_WRECK = 400
 _CROPS = 16
 _RUN = 20  # neighbours of a folder that are fitted on, or held out, together
-_WRECKS = {"enlarged": "low_detail", "blurred": "blurred"} | dict.fromkeys(
-    ("channels_swapped", "contrast", "light", "inverted"), "colours"
-)
+_WRECKS = {
+    "enlarged": "low_detail",
+    "blurred": "blurred",
+    "absent": "no_lesion",
+    "cut_off": "no_lesion",
+} | dict.fromkeys(("channels_swapped", "contrast", "light", "inverted"), "colours")
 
 
 def fit_gates(
@@ -56,11 +59,11 @@ def fit_gates(
     """Fit the gate of a model and write ``gates.json`` and ``gates.npz`` into its folder.
 
     What passes are pictures of `train`, and a few lesions drawn by program, so that the examples of the app pass. What
-    is refused are pictures of `train` that were wrecked (enlarged from 16 to 44 px, blurred, channels swapped, and so
-    on), natural pictures that come with scikit-image and scikit-learn, documents and patterns drawn by program, and
-    the photographs in `unlike`. The threshold is fitted on `valid`. How much of each kind is refused is measured on
-    pictures that were held out: wrecked pictures of `valid`, crops of every other natural picture, newly drawn
-    documents, and every other run of neighbours of the photographs.
+    is refused are pictures of `train` that were wrecked (enlarged from 16 to 44 px, blurred, the lesion cut off or
+    replaced by the skin beside it, channels swapped, and so on), natural pictures that come with scikit-image and
+    scikit-learn, documents and patterns drawn by program, and the photographs in `unlike`. The threshold is fitted on
+    `valid`. How much of each kind is refused is measured on pictures that were held out: wrecked pictures of `valid`,
+    crops of every other natural picture, newly drawn documents, and every other run of neighbours of the photographs.
 
     Parameters
     ----------
@@ -216,6 +219,10 @@ def _wreck(frame: np.ndarray, wreck: str, rng: np.random.Generator) -> np.ndarra
         return frame[..., list(orders[rng.integers(len(orders))])]
     if wreck == "inverted":
         return 255 - frame
+    if wreck == "absent":
+        return _cover_with_skin(frame, rng)
+    if wreck == "cut_off":
+        return _push_aside(frame, rng)
     pixels = frame.astype(np.float32)
     if wreck == "light":
         changed = pixels * rng.uniform(0.05, 0.3) if rng.random() < 0.5 else pixels + rng.uniform(80, 160)
@@ -224,6 +231,30 @@ def _wreck(frame: np.ndarray, wreck: str, rng: np.random.Generator) -> np.ndarra
         middle = pixels.mean() if rng.random() < 0.5 else 128
         changed = (pixels - middle) * factor + middle + rng.uniform(-30, 30)
     return np.clip(changed, 0, 255).astype(np.uint8)
+
+
+def _cover_with_skin(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return a frame of the skin in one corner, mirrored over and over at its own scale."""
+    height, width = frame.shape[:2]
+    tall, wide = (int(side * rng.uniform(0.14, 0.24)) for side in (height, width))
+    # Away from the very edge, where some pictures are dark.
+    margin_y, margin_x = (int(side * rng.uniform(0.02, 0.1)) for side in (height, width))
+    turned = frame[:: rng.choice((-1, 1)), :: rng.choice((-1, 1))]
+    patch = turned[margin_y : margin_y + tall, margin_x : margin_x + wide]
+    lead_y, lead_x = int(rng.integers(0, tall)), int(rng.integers(0, wide))
+    pads = ((lead_y, height - tall), (lead_x, width - wide), (0, 0))
+    return np.ascontiguousarray(np.pad(patch, pads, mode="symmetric")[:height, :width])
+
+
+def _push_aside(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return a frame whose middle is moved to an edge or a corner, over the skin of one corner."""
+    height, width = frame.shape[:2]
+    down, right = ((0.5, 0.0), (0.0, 0.5), (0.45, 0.45))[rng.integers(3)]
+    down, right = int(height * down * rng.uniform(0.9, 1.1)), int(width * right * rng.uniform(0.9, 1.1))
+    turned = frame[:: rng.choice((-1, 1)), :: rng.choice((-1, 1))]
+    pushed = _cover_with_skin(frame, rng)
+    pushed[down:, right:] = turned[: height - down, : width - right]
+    return pushed
 
 
 def _draw_documents(rng: np.random.Generator, count: int = 120) -> Iterator[np.ndarray]:

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from skinai import wording
-from skinai.data.images import decode_picture, encode_preview, frame_picture
+from skinai.data.images import decode_picture, encode_preview
 from skinai.errors import DataError, PictureError
 from skinai.evaluation.decision_support import find_cases_like, predict_values
 from skinai.evaluation.report import Estimate, EvaluationReport
@@ -21,7 +21,7 @@ from skinai.labels import HAM10000
 from skinai.model.bundle import Bundle
 from skinai.serving.assessment import Agreement, Assessment, Assessor
 from skinai.serving.predictor import Prediction
-from skinai.ui import charts, components, resources
+from skinai.ui import components, resources
 
 _THUMBNAIL_PX = 320
 
@@ -168,27 +168,13 @@ def show_why(picture: np.ndarray, assessment: Assessment, assessor: Assessor, *,
         key=f"why-{key}",
     )
     opacity = st.slider(wording.WHY_OPACITY, 0, 100, 60, format="%d %%", key="opacity") / 100
-    shown = draw_overlay(picture, assessment, assessor, chosen, opacity)
+    shown = assessor.draw_overlay(picture, assessment, chosen, opacity=opacity)
     if shown is None:
         st.caption(wording.WHY_NOTHING)
         return
     alt = f"Class activation map for {labels.by_code(chosen).name}, laid over the picture"
     st.image(encode_preview(shown), width="stretch", alt=alt)
     st.caption(wording.WHY_REMARK + (wording.WHY_VIEWS if len(assessor.predictor.bundle.views) > 1 else ""))
-
-
-def draw_overlay(
-    picture: np.ndarray, assessment: Assessment, assessor: Assessor, code: str, opacity: float
-) -> np.ndarray | None:
-    """Return the picture as the model sees it with the class activation map of one class; None where there is none."""
-    drawn = assessor.draw_map(assessment, code)
-    if drawn is None:
-        return None
-    frame = frame_picture(picture, assessor.predictor.bundle.frame)
-    shown = charts.overlay_map(frame, drawn, opacity=opacity)
-    if shown is not None and picture.shape[0] > picture.shape[1]:
-        shown = np.ascontiguousarray(np.rot90(shown, -1))  # a portrait picture was turned to be framed
-    return shown
 
 
 def show_similar(picture: np.ndarray, assessment: Assessment, assessor: Assessor) -> None:
@@ -257,7 +243,8 @@ def _show_stress(picture: np.ndarray, assessment: Assessment, assessor: Assessor
     columns = ["With", "Malignant sum", "Change", "Most probable", "Gate"]
     table = pd.DataFrame(rows, columns=columns)
     table["Malignant sum"] = [wording.say_share(value) for value in table["Malignant sum"]]
-    table["Change"] = [f"{100 * value:+.1f} points" if value else "" for value in table["Change"]]
+    table["Change"] = [wording.say_change(value) for value in table["Change"]]
+    table.loc[0, "Change"] = ""
     components.show_table(table, alt="The answer for the picture with each artefact drawn over it")
     st.caption(wording.STRESS_REMARK)
     for column, result in zip(st.columns(len(results)), results, strict=True):
@@ -293,7 +280,7 @@ def show_record(record: Record, pictures: Sequence[np.ndarray], assessor: Assess
 
     def write() -> bytes:
         code = record.answer.prediction.top.code
-        return write_pdf(record, pictures, draw_overlay(pictures[0], first, assessor, code, 0.6))
+        return write_pdf(record, pictures, assessor.draw_overlay(pictures[0], first, code))
 
     st.header(wording.RECORD_HEADING)
     st.caption(wording.RECORD_REMARK)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
-from PIL import Image
-from plotly.colors import sample_colorscale
 
 from skinai.evaluation.report import EvaluationReport
 from skinai.labels import LabelSet
@@ -242,36 +239,3 @@ def _framed(figure: go.Figure, colours: Palette, *, height: int, bottom: int = 8
         height=height, legend_font_color=colours.text, margin={"l": 8, "r": 8, "t": 8, "b": bottom}, bargap=0.28
     )
     return figure
-
-
-def overlay_map(frame: np.ndarray, drawn: np.ndarray, *, opacity: float) -> np.ndarray | None:
-    """Lay a class activation map over the frame it belongs to.
-
-    Parameters
-    ----------
-    frame : ndarray of shape (height, width, 3), uint8
-    drawn : ndarray of shape (rows, columns)
-        Only what is above 0 is shown.
-    opacity : float
-        0 to 1, at the map's greatest value.
-
-    Returns
-    -------
-    ndarray of shape (2 height, 2 width, 3), uint8, or None where nothing is above 0
-    """
-    positive = np.maximum(drawn, 0)
-    if not positive.max() > 0:
-        return None
-    size = (2 * frame.shape[1], 2 * frame.shape[0])
-    strength = Image.fromarray((positive / positive.max()).astype(np.float32)).resize(size, Image.Resampling.BICUBIC)
-    share = np.clip(np.asarray(strength), 0, 1)
-    colours = _viridis()[np.rint(share * 255).astype(int)]
-    below = np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BICUBIC), dtype=np.float32)
-    weight = (opacity * share)[..., None]
-    return np.rint(below * (1 - weight) + colours * weight).astype(np.uint8)
-
-
-@lru_cache(maxsize=1)
-def _viridis() -> np.ndarray:
-    """Return the colour scale as 256 rows of red, green and blue."""
-    return np.array(sample_colorscale("Viridis", list(np.linspace(0, 1, 256)), colortype="tuple")) * 255

@@ -17,13 +17,13 @@ from skinai.data.images import decode_picture
 from skinai.errors import PictureError
 from skinai.labels import Label
 from skinai.model.bundle import Bundle
+from skinai.serving.assessment import MOST_PICTURES
 from skinai.ui import resources
 from skinai.ui.examples import DRAWN
 from skinai.ui.paste import MAX_PASTED_MB, ask_for_pasted
 
 FILE, PASTE, CAMERA, EXAMPLE, HOLDOUT = ("A file", "Paste", "The camera", "A drawn example", "A holdout picture")
 SUFFIXES = ["jpg", "jpeg", "png", "dcm"]
-MOST_PICTURES = 6
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skimage.data
-from conftest import encode
+from conftest import encode, pack, write_dicom
 from streamlit.testing.v1 import AppTest
 
 from skinai import wording
@@ -24,6 +24,7 @@ from skinai.model.gates import SENTENCES
 from skinai.model.session import Session
 from skinai.serving import predictor
 from skinai.serving.assessment import Assessor
+from skinai.ui.examples import DRAWN
 from skinai.ui.navigation import PAGES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -401,3 +402,165 @@ def test_the_map_is_drawn_for_the_top_class_first_and_for_the_one_picked(monkeyp
     app.selectbox[0].set_value("df").run()
     alts = [element.proto.imgs[0].alt for element in app.get("image")]
     assert any("Dermatofibroma" in alt for alt in alts) or wording.WHY_NOTHING in texts(app)
+
+
+def upload_several(app, contents):
+    app.toggle(key="several").set_value(True).run()
+    app.file_uploader[0].set_value([(f"{number}.jpg", one, "image/jpeg") for number, one in enumerate(contents)]).run()
+    assert not app.exception
+    return app
+
+
+def test_several_pictures_are_one_answer_with_the_spread(small_model):
+    pictures = [decode_picture(encode(draw_lesion(number))) for number in (1, 2, 3)]
+    app = upload_several(open_app(), [encode(draw_lesion(number)) for number in (1, 2, 3)])
+    assessor = Assessor.load(small_model)
+    assessments = [assessor.assess(picture) for picture in pictures]
+    pooled = assessor.pool(assessments).prediction
+    assert app.table[0].value["Probability"].tolist() == [f"{value:.1%}" for value in pooled.probabilities]
+    sums = [one.prediction.malignant_probability for one in assessments]
+    least, greatest = (wording.say_share(value) for value in (min(sums), max(sums)))
+    assert wording.SPREAD.format(count=3, least=least, greatest=greatest) in texts(app)
+    assert wording.SEVERAL_REMARK in texts(app)
+
+
+def test_seven_pictures_of_a_lesion_are_too_many():
+    app = upload_several(open_app(), [encode(draw_lesion(number)) for number in range(7)])
+    assert app.error[0].value == "7 pictures were given; at most 6 of one lesion are taken together."
+    assert not app.table
+
+
+def test_a_bad_file_among_several_is_named_by_its_number():
+    app = upload_several(open_app(), [encode(draw_lesion(1)), b"GIF89a no"])
+    assert app.error[0].value == "File 2 cannot be analysed. The file is not a JPEG, PNG or DICOM picture."
+    assert len(app.table[0].value) == 7
+
+
+def test_clinician_first_hides_the_answer_until_the_own_one_is_locked():
+    app = open_app()
+    app.toggle(key="clinician_first").set_value(True).run()
+    upload(app, encode(draw_lesion(3)))
+    assert not app.table
+    assert not app.metric
+    assert not app.info
+    press = next(button for button in app.button if button.label == wording.CLINICIAN_LOCK)
+    press.click().run()
+    assert app.error[0].value == wording.CLINICIAN_MISSING
+    assert not app.table
+    choose = next(box for box in app.selectbox if box.label == wording.CLINICIAN_LABEL)
+    choose.set_value("df")
+    next(button for button in app.button if button.label == wording.CLINICIAN_LOCK).click().run()
+    assert not app.exception
+    assert len(app.table[0].value) == 7
+    assert "You said Dermatofibroma (unsure)" in app.info[1].value
+    # Locked: no form is left, and another page and back changes nothing.
+    assert wording.CLINICIAN_LOCK not in [button.label for button in app.button]
+    upload(app, encode(draw_lesion(4)))
+    assert not app.table
+    upload(app, encode(draw_lesion(3)))
+    assert "You said Dermatofibroma (unsure)" in app.info[1].value
+
+
+def test_the_documents_for_the_record_can_be_downloaded():
+    app = upload(open_app(), encode(draw_lesion(3)))
+    labels = [button.label for button in app.get("download_button")]
+    assert labels == ["PDF", "JSON", "CSV", "FHIR R5"]
+
+
+def test_stressing_shows_each_artefact_and_how_far_it_moves_the_sum():
+    app = upload(open_app(), encode(draw_lesion(3)))
+    next(button for button in app.button if button.label == wording.STRESS_BUTTON).click().run()
+    assert not app.exception
+    table = next(table.value for table in app.table if "With" in table.value.columns)
+    assert table["With"].tolist() == [wording.STRESS_AS_GIVEN, *wording.STRESS_NAMES.values()]
+    assert table["Change"].tolist()[0] == ""
+    assert all(text.endswith("points") for text in table["Change"].tolist()[1:])
+
+
+def test_every_drawn_example_is_shown_and_called_drawn():
+    app = open_app()
+    app.segmented_control(key="source").set_value("A drawn example").run()
+    for name in DRAWN:
+        app.selectbox(key="drawing").set_value(name).run()
+        assert not app.exception
+        assert wording.DRAWN_REMARK in texts(app)
+        assert app.table
+
+
+def test_a_dicom_file_is_answered_and_names_the_patient_on_request_only():
+    content = write_dicom(draw_lesion(3))
+    app = upload(open_app(), content, "a.dcm", "application/dicom")
+    assert len(app.table[0].value) == 7
+    shown = texts(app) + " ".join(element.value for element in app.text)
+    assert "Dermoscopic photography image" in shown
+    assert "Doe" not in shown
+    assert "MRN12345" not in shown
+    app.toggle(key="identifiers").set_value(True).run()
+    assert any("Doe^Jane" in element.value or "Doe Jane" in element.value for element in app.text)
+
+
+def test_age_sex_and_site_change_nothing_but_the_record():
+    app = upload(open_app(), encode(draw_lesion(3)))
+    before = app.table[0].value["Probability"].tolist()
+    app.number_input(key="age").set_value(70).run()
+    app.selectbox(key="site").set_value("back").run()
+    assert app.table[0].value["Probability"].tolist() == before
+    assert wording.PATIENT_REMARK in texts(app)
+
+
+def test_holdout_pictures_are_offered_where_the_data_folder_is(small_data, monkeypatch):
+    import streamlit as st
+
+    monkeypatch.setenv("SKINAI_DATA", str(small_data))
+    st.cache_resource.clear()
+    app = open_app()
+    app.segmented_control(key="source").set_value("A holdout picture").run()
+    assert not app.exception
+    assert "What HAM10000 says:" in texts(app)
+    assert len(app.table[0].value) == 7
+    similar = next(table.value for table in app.table if "Similarity" in table.value.columns)
+    assert similar["Established by"].tolist() == ["histopathology"] * len(similar)
+    monkeypatch.delenv("SKINAI_DATA")
+    app = open_app()
+    assert "A holdout picture" not in app.segmented_control(key="source").options
+
+
+def run_batch(app, files):
+    app.file_uploader[0].set_value(files).run()
+    app.button(key="start").click().run()
+    assert not app.exception
+    return app.dataframe[0].value
+
+
+def test_a_batch_lists_every_file_with_its_reason(gated):
+    archive = pack({"below/c.jpg": encode(draw_lesion(3)), "d.txt": b"no picture"})
+    files = [
+        ("a.jpg", encode(draw_lesion(1)), "image/jpeg"),
+        ("bad.jpg", b"\xff\xd8\xff no", "image/jpeg"),
+        ("cat.jpg", encode(skimage.data.chelsea()), "image/jpeg"),
+        ("more.zip", archive, "application/zip"),
+        ("torn.zip", archive[:40], "application/zip"),
+    ]
+    app = open_app("pages/use/batch.py")
+    assert wording.BATCH_EMPTY in app.info[0].value
+    table = run_batch(app, files)
+    assert table["File"].tolist() == ["a.jpg", "bad.jpg", "cat.jpg", "more.zip/below/c.jpg", "torn.zip"]
+    assert table["Status"].tolist() == ["answered", "unreadable", "refused", "answered", "unreadable"]
+    assert table["Reason"][1] == "The picture is damaged or incomplete and could not be read."
+    assert "2 of 5 answered, 1 refused by the gate, 2 not readable." in app.info[0].value
+    assert table["Most probable"][2] is None or table["Most probable"].isna()[2]
+    assert [button.label for button in app.get("download_button")] == ["CSV"]
+    app.toggle(key="batch_insist").set_value(True).run()
+    assert app.dataframe[0].value["Most probable"][2] in HAM10000.names
+    assert app.dataframe[0].value["Status"][2] == "refused"
+
+
+def test_a_batch_of_one_and_a_batch_of_too_many(monkeypatch):
+    app = open_app("pages/use/batch.py")
+    app.file_uploader[0].set_value([("a.jpg", encode(draw_lesion(1)), "image/jpeg")]).run()
+    assert app.button(key="start").label == "Analyse 1 picture"
+    small = encode(draw_lesion(1, width_px=64, height_px=48))
+    archive = pack({f"{number}.jpg": small for number in range(501)})
+    app.file_uploader[0].set_value([("many.zip", archive, "application/zip")]).run()
+    assert "There are 501 pictures; at most 500 are analysed at once." in app.warning[0].value
+    assert app.button(key="start").label == "Analyse 500 pictures"

@@ -1,5 +1,6 @@
 """The app in a real browser, served by a real process with the shipped configuration."""
 
+import base64
 import io
 import os
 import re
@@ -22,7 +23,7 @@ from skinai.data.drawing import draw_lesion
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PATHS = ("", "data", "report", "about")
+PATHS = ("", "batch", "data", "report", "about")
 FLAGS = [
     "--no-sandbox",
     "--disable-background-networking",
@@ -253,3 +254,92 @@ def test_the_controls_of_the_map_redraw_the_map_alone(page, server):
     )
     assert any(drawing in frame for frame in frames)
     assert not any(answer in frame for frame in frames)
+
+
+def as_files(pictures):
+    return [
+        {"name": f"{number}.jpg", "mimeType": "image/jpeg", "buffer": encode(picture)}
+        for number, picture in enumerate(pictures)
+    ]
+
+
+def test_a_pasted_picture_is_answered(page, server):
+    open_page(page, server)
+    page.get_by_text("Paste", exact=True).click()
+    box = page.get_by_role("button", name=wording.PASTE_LABEL)
+    box.wait_for(timeout=10_000)
+    paste = """(box, [content, kind]) => {
+        const bytes = Uint8Array.from(atob(content), letter => letter.charCodeAt(0))
+        const clipboard = new DataTransfer()
+        if (kind) clipboard.items.add(new File([bytes], "picture", { type: kind }))
+        else clipboard.setData("text/plain", "no picture")
+        box.dispatchEvent(new ClipboardEvent("paste", { clipboardData: clipboard, bubbles: true }))
+    }"""
+    box.evaluate(paste, ["", None])
+    page.get_by_text(wording.PASTE_NOTHING).wait_for(timeout=10_000)
+    box.evaluate(paste, [base64.b64encode(encode(draw_lesion(3))).decode(), "image/jpeg"])
+    page.get_by_text("Most probable of the seven").wait_for(timeout=10_000)
+    assert len(read_rows(page)) == 7
+    assert page.get_by_text(wording.PASTE_TAKEN).count() == 1
+    box.evaluate(paste, [base64.b64encode(b"no picture").decode(), "image/png"])
+    page.get_by_text("The file is not a JPEG, PNG or DICOM picture.").wait_for(timeout=10_000)
+
+
+def test_several_pictures_of_one_lesion_are_one_answer(page, server):
+    open_page(page, server)
+    page.get_by_text(wording.SEVERAL_LABEL).click()
+    page.get_by_text(wording.UPLOAD_SEVERAL_LABEL).wait_for(timeout=10_000)
+    page.set_input_files("input[type=file]", as_files(draw_lesion(number) for number in (3, 4, 5)))
+    page.get_by_text("3 pictures of one lesion, taken together").wait_for(timeout=10_000)
+    for number in (1, 2, 3):
+        page.locator(f"img[alt='Picture {number}']").wait_for(timeout=10_000)
+    assert len(read_rows(page)) == 7
+
+
+def test_clinician_first_by_keyboard(page, server):
+    open_page(page, server)
+    page.get_by_role("switch", name=wording.CLINICIAN_TOGGLE).press("Space")
+    page.wait_for_timeout(500)
+    upload(page, encode(draw_lesion(3)))
+    choose = page.get_by_role("combobox", name=re.compile(wording.CLINICIAN_LABEL))
+    choose.wait_for(timeout=10_000)
+    assert page.get_by_text("Most probable of the seven").count() == 0
+    choose.press_sequentially("Dermato")
+    choose.press("Enter")
+    page.get_by_role("button", name=wording.CLINICIAN_LOCK).press("Enter")
+    page.get_by_text("You said Dermatofibroma (unsure)").wait_for(timeout=10_000)
+    assert len(read_rows(page)) == 7
+
+
+def test_fifty_pictures_take_at_most_10_seconds_and_failures_are_listed(page, server):
+    page.goto(f"{server}/batch")
+    page.get_by_text(wording.BATCH_EMPTY).wait_for(timeout=20_000)
+    files = as_files(draw_lesion(number) for number in range(49))
+    page.set_input_files("input[type=file]", [*files, {"name": "bad.jpg", "mimeType": "image/jpeg", "buffer": b"no"}])
+    press = page.get_by_role("button", name="Analyse 50 pictures")
+    press.wait_for(timeout=20_000)
+    start = time.monotonic()
+    press.click()
+    page.get_by_text("not readable.").wait_for(timeout=30_000)
+    assert time.monotonic() - start < 10
+    assert page.get_by_text("49 of 50 answered, 0 refused by the gate, 1 not readable.").count() == 1
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV").click()
+    lines = Path(download.value.path()).read_text().splitlines()
+    assert len(lines) == 51
+    assert "The file is not a JPEG, PNG or DICOM picture." in lines[50]
+
+
+def test_the_pdf_is_made_on_demand_and_holds_no_file_name(page, server):
+    open_page(page, server)
+    upload(page, encode(draw_lesion(3)), "Jane-Doe.jpg")
+    page.get_by_text("Most probable of the seven").wait_for(timeout=10_000)
+    for label, start in (("PDF", b"%PDF-"), ("FHIR R5", b'{\n "resourceType": "DiagnosticReport"')):
+        button = page.get_by_role("button", name=label, exact=True)
+        button.wait_for(timeout=10_000)
+        with page.expect_download() as download:
+            button.click()
+        content = Path(download.value.path()).read_bytes()
+        assert content.startswith(start)
+        assert b"Jane" not in content
+        assert "Jane" not in download.value.suggested_filename

@@ -1,12 +1,10 @@
 """DICOM in: pixels, what is told of them, and what is refused."""
 
 import contextlib
-import io
 
 import numpy as np
 import pytest
-from conftest import encode
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from conftest import DERMOSCOPIC, encode, write_dicom
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -14,41 +12,14 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     JPEGBaseline8Bit,
     RLELossless,
-    generate_uid,
 )
 
 from skinai.data.dicom import decode_dicom, is_dicom, read_identifiers
 from skinai.data.images import decode_picture
 from skinai.errors import PictureError
 
-DERMOSCOPIC = "1.2.840.10008.5.1.4.1.1.77.1.7"
 PHOTOGRAPHIC = "1.2.840.10008.5.1.4.1.1.77.1.4"
 CT = "1.2.840.10008.5.1.4.1.1.2"
-
-
-def write_dicom(picture, *, kind=DERMOSCOPIC, syntax=ExplicitVRLittleEndian, photometric="RGB", **changes):
-    """Return the bytes of a DICOM file of one patient with a name."""
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = kind, generate_uid()
-    meta.TransferSyntaxUID = syntax
-    file = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
-    file.SOPClassUID, file.SOPInstanceUID = kind, meta.MediaStorageSOPInstanceUID
-    file.PatientName, file.PatientID, file.PatientBirthDate = "Doe^Jane", "MRN12345", "19700131"
-    file.Manufacturer, file.ManufacturerModelName, file.ImageLaterality = "Maker", "Scope 4", "L"
-    region = Dataset()
-    region.CodeValue, region.CodingSchemeDesignator, region.CodeMeaning = "77568009", "SCT", "Back"
-    file.AnatomicRegionSequence = [region]
-    file.Rows, file.Columns = picture.shape[:2]
-    file.SamplesPerPixel = 1 if picture.ndim == 2 else 3
-    file.PhotometricInterpretation, file.PlanarConfiguration = photometric, 0
-    file.BitsAllocated = file.BitsStored = 8
-    file.HighBit, file.PixelRepresentation = 7, 0
-    file.PixelData = picture.tobytes()
-    for tag, value in changes.items():
-        setattr(file, tag, value)
-    buffer = io.BytesIO()
-    file.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])

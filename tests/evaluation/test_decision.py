@@ -8,7 +8,7 @@ import pytest
 
 from skinai.data.predictions import probability_matrix, read_predictions
 from skinai.errors import DataError
-from skinai.evaluation.decision import conformal_quantile, fit_decision, rates, read_decision
+from skinai.evaluation.decision import conformal_quantile, find_clear_margin, fit_decision, rates, read_decision
 from skinai.evaluation.report import evaluate_predictions
 from skinai.labels import HAM10000
 from skinai.model.bundle import load_bundle
@@ -99,3 +99,49 @@ def test_rules_of_another_model_or_other_predictions_are_refused(folder):
     (folder / "decision.json").unlink()
     with pytest.raises(DataError, match="does not exist"):
         read_decision(folder, fingerprint="x")
+
+
+def test_the_clear_margin_is_the_least_that_is_right_often_enough():
+    lead = np.linspace(0, 1, 101)
+    probabilities = np.stack([0.5 + lead / 2, 0.5 - lead / 2], axis=1)
+    truth = np.where(np.arange(101) % 2, 0, (lead < 0.4).astype(int))  # every other one is wrong below .4
+    margin = find_clear_margin(probabilities, truth)
+    ahead = lead >= margin - 1e-9
+    right = probabilities.argmax(axis=1) == truth
+    assert right[ahead].mean() >= 0.9
+    before = lead >= margin - 0.01 - 1e-9
+    assert right[before].mean() < 0.9
+    assert find_clear_margin(probabilities, np.ones(101, dtype=int)) > 1
+
+
+def test_what_certainty_is_worth_is_counted_from_the_stored_predictions(folder):
+    bundle = load_bundle(folder)
+    decision = fit_decision(folder, fingerprint=bundle.fingerprint)
+    path = folder / "predictions_test.csv"
+    table = read_predictions(path)
+    probabilities = probability_matrix(table)
+    truth = np.array([HAM10000.index(code) for code in table["truth"]])
+    said = decision.tell_certainty(probabilities)
+    report = evaluate_predictions(
+        path, model_name="m", fingerprint=bundle.fingerprint, subset="test", decision=decision
+    ).decision
+    shares = [report[kind].value for kind in ("clear_lead", "undecided", "cannot_assess")]
+    assert sum(shares) == pytest.approx(1)
+    for kind, share in zip(("clear_lead", "undecided", "cannot_assess"), shares, strict=True):
+        assert share == pytest.approx((said == kind).mean())
+    clear = said == "clear_lead"
+    if clear.any():
+        right = (probabilities.argmax(axis=1) == truth)[clear].mean()
+        assert report["clear_lead:right"].value == pytest.approx(right)
+        assert report["clear_lead:right"].n == clear.sum()
+
+
+def test_a_model_without_a_margin_says_nothing_of_certainty(folder):
+    path = folder / "decision.json"
+    facts = json.loads(path.read_text())
+    del facts["clear_lead"]
+    path.write_text(json.dumps(facts))
+    decision = read_decision(folder, fingerprint=load_bundle(folder).fingerprint)
+    assert decision.clear_margin is None
+    with pytest.raises(ValueError, match="No margin"):
+        decision.tell_certainty(np.ones((1, 7)) / 7)

@@ -10,15 +10,18 @@ from conftest import encode
 from PIL import Image
 
 from skinai.artefacts import hash_file
-from skinai.data.drawing import draw_lesion
+from skinai.data.drawing import draw_irregular_lesion, draw_lesion
 from skinai.data.images import decode_picture, read_picture
 from skinai.data.metadata import read_data_folder
 from skinai.data.split import read_split
+from skinai.data.stressors import STRESSORS
 from skinai.errors import ModelError
 from skinai.labels import HAM10000, build_label_set
 from skinai.model.gates import Verdict
 from skinai.model.head import write_head
 from skinai.serving.assessment import Assessor, describe_assessment, find_severest
+from skinai.ui.examples import DRAWN
+from skinai.wording import describe_certainty
 
 
 @pytest.fixture(scope="module")
@@ -157,3 +160,79 @@ def test_rules_of_another_model_are_refused(small_model, tmp_path):
     (folder / "decision.json").write_text(text.replace('"fingerprint": "', '"fingerprint": "0'))
     with pytest.raises(ModelError, match="belongs to the model"):
         Assessor.load(folder)
+
+
+def test_pictures_of_one_lesion_are_pooled_by_the_geometric_mean(assessor):
+    assessments = [assessor.assess(draw_lesion(number)) for number in (6, 21, 9)]
+    pooled = assessor.pool(assessments)
+    rows = np.array([one.prediction.probabilities for one in assessments])
+    expected = np.exp(np.log(rows).mean(axis=0))
+    np.testing.assert_allclose(pooled.prediction.probabilities, expected / expected.sum(), rtol=1e-5)
+    assert pooled.prediction.fingerprint == assessor.predictor.bundle.fingerprint
+    summed = round(pooled.prediction.malignant_probability, 6)
+    assert [call.above for call in pooled.calls] == [
+        summed >= point.threshold for point in assessor.decision.operating_points
+    ]
+    assert assessor.pool(assessments[:1]) is assessments[0]
+    assert assessor.pool(assessments[::-1]).prediction.probabilities == pytest.approx(pooled.prediction.probabilities)
+    with pytest.raises(ValueError, match="no assessment"):
+        assessor.pool([])
+
+
+def test_turned_versions_are_answers_for_the_turned_picture(assessor, lesion):
+    agreement = assessor.compare_turns(lesion)
+    turned = [lesion, lesion[:, ::-1], lesion[::-1], lesion[::-1, ::-1]]
+    for found, picture in zip(agreement.malignant, turned, strict=True):
+        expected = assessor.assess(np.ascontiguousarray(picture)).prediction
+        # Resampling is not quite symmetrical.
+        assert found == pytest.approx(expected.malignant_probability, abs=0.02)
+    assert len(agreement.tops) == 4
+    assert agreement.count_for(agreement.tops[0]) == agreement.tops.count(agreement.tops[0]) >= 1
+
+
+def test_stress_asks_the_model_about_each_drawn_artefact(assessor):
+    picture = draw_irregular_lesion(0, size=0.4)
+    results = {result.name: result for result in assessor.stress(picture)}
+    assert list(results) == ["hair", "ruler", "ink", "dark_corners", "blur", "tint", "rotation"]
+    for name, result in results.items():
+        assert (result.picture == STRESSORS[name](picture)).all()
+        assert result.assessment.prediction == assessor.assess(result.picture).prediction
+    given = assessor.assess(picture).prediction.malignant_probability
+    moved = [abs(one.assessment.prediction.malignant_probability - given) for one in results.values()]
+    assert max(moved) > 0.01
+    large = np.repeat(np.repeat(picture, 3, axis=0), 3, axis=1)
+    assert all(max(one.picture.shape) == 800 for one in assessor.stress(large))
+
+
+def test_certainty_follows_the_margin_and_the_gate(assessor):
+    base = assessor.assess(draw_lesion(21))
+    margin = assessor.decision.clear_margin
+
+    def said(first, second, verdict=base.verdict):
+        rest = (1 - first - second) / 5
+        values = [first, second, *[rest] * 5]
+        prediction = replace(base.prediction, probabilities=tuple(values))
+        return assessor._judge(prediction, verdict, {}).certainty
+
+    assert said(0.5 + margin / 2, 0.5 - margin / 2) == "clear_lead"
+    assert said(0.49 + margin / 2, 0.51 - margin / 2) == "undecided"
+    assert said(0.35, 0.24) == "cannot_assess"
+    assert said(0.36, 0.24) == "undecided"
+    assert said(0.9, 0.05, Verdict(0.1, "blurred")) == "cannot_assess"
+    assert base.leaders[0] == base.prediction.top
+    assert describe_certainty(base) == "Clear lead"
+    undecided = replace(base, certainty="undecided")
+    first, second = undecided.leaders
+    assert describe_certainty(undecided) == f"Undecided between {first.name} and {second.name}"
+    assert describe_certainty(replace(base, certainty="cannot_assess")) == "Cannot assess"
+    assert describe_certainty(replace(base, certainty=None)) == ""
+
+
+def test_the_examples_cover_clear_undecided_above_and_refused(assessor):
+    found = {name: assessor.assess(draw()) for name, draw in DRAWN.items()}
+    assert found["A regular lesion"].certainty == "clear_lead"
+    assert not found["A regular lesion"].calls[0].above
+    assert found["A small irregular lesion"].certainty == "undecided"
+    assert found["A large irregular lesion"].calls[0].above
+    reasons = {name: one.reasons[0][0] if one.refused else None for name, one in found.items()}
+    assert list(reasons.values()) == [None, None, None, "blurred", "low_detail", "not_dermoscopy"]
