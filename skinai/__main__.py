@@ -247,14 +247,18 @@ def run_record(options: argparse.Namespace) -> int:
     out.mkdir(parents=True, exist_ok=True)
     assessor = Assessor.load(find_model_folder(options.model))
     try:
-        pictures = [read_picture(Path(name)) for name in options.pictures]
+        pictures = []
+        for name in options.pictures:
+            pictures.append(read_picture(Path(name)))
     except PictureError as error:
-        raise UsageError(f"A picture cannot be read: {error}") from error
+        raise UsageError(f"{name} cannot be read: {error}") from error
     assessments = [assessor.assess(picture) for picture in pictures]
     whole, bundle = assessor.pool(assessments), assessor.predictor.bundle
     try:
         report = read_report(bundle.folder, bundle.labels)
     except DataError:
+        report = None
+    if report is not None and (report.fingerprint, report.subset) != (bundle.fingerprint, "test"):
         report = None
     agreement = assessor.compare_turns(pictures[0]) if len(pictures) == 1 else None
     record = build_record(
@@ -287,14 +291,18 @@ def run_stress(options: argparse.Namespace) -> int:
         picture = read_picture(Path(options.picture))
     except PictureError as error:
         raise UsageError(f"The picture cannot be read: {error}") from error
-    given = assessor.assess(picture).prediction
+    as_given = assessor.assess(picture)
+    if as_given.refused and not options.insist:
+        print(f"no answer: {as_given.reasons[0][1]}")
+        return 2
     results = assessor.stress(picture)
-    rows = [("as given", given, None), *((one.name, one.assessment.prediction, one) for one in results)]
-    for name, one, result in rows:
+    given = results[0].assessment.prediction
+    for result in results:
+        one = result.assessment.prediction
         change = one.malignant_probability - given.malignant_probability
-        refused = "  refused by the gate" if result is not None and result.assessment.refused else ""
+        refused = "  refused by the gate" if result.assessment.refused else ""
         print(
-            f"{name.replace('_', ' '):<14}malignant sum {one.malignant_probability:>6.1%}  {change:>+7.1%}  "
+            f"{result.name.replace('_', ' '):<14}malignant sum {one.malignant_probability:>6.1%}  {change:>+7.1%}  "
             f"{one.top.name}{refused}"
         )
     print(f"\n{NOTICE} {NOT_A_DEVICE}")
@@ -568,6 +576,7 @@ def _build_parser() -> argparse.ArgumentParser:
     command = commands.add_parser("stress", help="show what hair, ruler, ink, blur and so on make of an answer")
     command.add_argument("picture", metavar="PICTURE")
     command.add_argument("--model", metavar="FOLDER", help="default: the default model")
+    command.add_argument("--insist", action="store_true", help="also for a picture that the gate refuses")
     command.set_defaults(run=run_stress)
 
     command = commands.add_parser("app", help="start the app in the browser")

@@ -81,10 +81,14 @@ CERTAINTY = {
     "cannot_assess": "Cannot assess",
 }
 CERTAINTY_REMARKS = {
-    "clear_lead": "Of the holdout pictures with a clear lead, the most probable one was right for {share}.",
-    "undecided": "Of the holdout pictures that it was undecided about, one of the two was right for {share}.",
-    "cannot_assess": "No two of them have 60 % together, or the picture was refused.",
+    "clear_lead": "Of the {n:,} holdout pictures with a clear lead for {name}, it was right for {share}.",
+    "undecided": "Of the {n:,} holdout pictures that it was undecided about, one of the two was right for {share}.",
+    "cannot_assess": "No two of them have 60 % together.",
 }
+REFUSED_REMARK = (
+    "The gate refused a picture, so nothing that was measured on holdout pictures holds for this answer, and it is "
+    "not set against a threshold."
+)
 
 # Documents for the record avoid the word for what a doctor makes.
 RECORD_TITLE = "Record of a model's answer for one skin lesion"
@@ -101,9 +105,7 @@ _OWN_RECORD_LIMITS = (
     "The model was trained on a user's own classes and must choose among them; others exist.",
     "A spot that is new, changes, bleeds, does not heal or worries needs a doctor, whatever this says.",
 )
-RECORD_INSISTED = (
-    "The gate refused this picture, and the answer is given because the user insisted. It may mean nothing."
-)
+RECORD_INSISTED = "The gate refused a picture, and the answer is given because the user insisted. It may mean nothing."
 
 
 WHY_PDF = "class activation map for {name}, what speaks for it and where; no proof that the answer is right."
@@ -114,6 +116,11 @@ SPREAD = (
     "{count} pictures of one lesion, taken together. One by one, their summed malignant probability is {least} to "
     "{greatest}."
 )
+
+
+def say_count(labels: LabelSet) -> str:
+    """Return how many classes there are, in a word for HAM10000's."""
+    return "seven" if labels is HAM10000 else str(len(labels))
 
 
 def list_limits(labels: LabelSet) -> tuple[str, ...]:
@@ -152,7 +159,8 @@ def describe_agreement(agreement: Agreement, label: Label) -> str:
     count, versions = agreement.count_for(label), len(agreement.tops)
     word = "Steady" if count == versions else "Nearly steady" if count >= versions - 1 else "Unsteady"
     said = (
-        f"{word}: {label.name} is the most probable in {count} of {versions} versions (as given, mirrored, upside down)"
+        f"{word}: {label.name} is the most probable in {count} of {versions} versions "
+        "(as given, mirrored, upside down, both)"
     )
     if any(malignant > 0 for malignant in agreement.malignant):
         low, high = say_share(min(agreement.malignant)), say_share(max(agreement.malignant))
@@ -180,6 +188,10 @@ CLINICIAN_REMARK = "Once it is locked it cannot be changed for this picture, and
 CLINICIAN_LABEL = "Most probable in your view"
 CLINICIAN_CERTAINTY = "How sure you are"
 CLINICIAN_LOCK = "Lock my answer and show the model's"
+CLINICIAN_TOO_LATE = (
+    "The model's answer for this picture has been shown in this session, so an answer of your own can no longer come "
+    "first."
+)
 CLINICIAN_MISSING = "Choose one first."
 CLINICIAN_SAME = "You said {mine} ({certainty}); the model puts the same first ({share})."
 CLINICIAN_OTHER = "You said {mine} ({certainty}); the model gives that {own_share} and puts {top} first ({share})."
@@ -193,6 +205,7 @@ STRESS_REMARK = (
     "answer hangs on more than the lesion."
 )
 STRESS_NAMES = {
+    "as_given": "As given",
     "hair": "Hair",
     "ruler": "Ruler",
     "ink": "Ink",
@@ -201,7 +214,6 @@ STRESS_NAMES = {
     "tint": "Warm tint",
     "rotation": "Turned by 30 degrees",
 }
-STRESS_AS_GIVEN = "As given"
 RECORD_HEADING = "For the record"
 RECORD_REMARK = (
     "Pictures are encoded anew, without the metadata and the name of your file. The JSON, CSV and FHIR documents hold "
@@ -218,14 +230,17 @@ BATCH_FOLDER_LABEL = "Choose a whole folder"
 BATCH_START = "Analyse {count} pictures"
 BATCH_START_ONE = "Analyse 1 picture"
 BATCH_STOP = "Stop"
+BATCH_OLD = "These are the answers for the files that were analysed last, not for those chosen now."
+BATCH_CLEAR = "Clear the table"
 BATCH_STOPPED = "Stopped after {done} of {count}."
 BATCH_DONE = "{answered} of {count} answered, {refused} refused by the gate, {unreadable} not readable."
 BATCH_INSIST = "Show answers for refused pictures too"
 BATCH_CERTAINTY = {"clear_lead": "clear lead", "undecided": "undecided", "cannot_assess": "cannot assess"}
 BATCH_EMPTY = "Give some pictures, a folder or a zip archive. Nothing is analysed before you press the button."
+BATCH_NOTHING = "There is no picture in these files."
 BATCH_TOO_MANY = "There are {count} pictures; at most {most} are analysed at once. The first {most} are taken."
 
-TOP_LABEL = "Most probable of the seven"
+TOP_LABEL = "Most probable of the {count}"
 CHART_TITLE = "Probability of each diagnosis"
 MALIGNANT_LABEL = "Summed malignant probability"
 MALIGNANT_HELP = (
@@ -238,7 +253,9 @@ REFUSED_NOTE = (
     "dermoscopy picture can be refused, and a bad one can pass."
 )
 INSIST_LABEL = "Show the answer all the same"
-INSISTED = "This picture was refused, and the answer is shown because you insisted. It may mean nothing. {reasons}"
+INSISTED = "{refused} refused, and the answer is shown because you insisted. It may mean nothing. {reasons}"
+GATE_PASSED = "The gate let every picture pass."
+GATE_REFUSED = "The gate refused a picture."
 NO_GATE = "No gate was fitted for this model: it answers for every picture that can be read, lesion or not."
 
 PLAUSIBLE_TITLE = "What else it may be"

@@ -5,12 +5,12 @@ import streamlit as st
 from skinai import wording
 from skinai.errors import DataError, ModelError
 from skinai.evaluation.report import EvaluationReport
-from skinai.exports.record import CERTAINTIES, SEXES, SITES, OwnAnswer, PatientFacts, build_record
+from skinai.exports.record import CERTAINTIES, SEXES, SITES, OwnAnswer, PatientFacts, build_record, hash_pixels
 from skinai.labels import HAM10000, LabelSet
 from skinai.model.bundle import Bundle
 from skinai.serving.assessment import Assessment, Assessor
 from skinai.ui import answer, charts, components, resources
-from skinai.ui.intake import GivenPicture, ask_for_pictures, identify
+from skinai.ui.intake import SHOWN, GivenPicture, ask_for_pictures, identify
 
 
 def main() -> None:
@@ -20,7 +20,10 @@ def main() -> None:
     except ModelError as error:
         components.stop_with(wording.MODEL_UNUSABLE, error)
     bundle = assessor.predictor.bundle
-    first = st.toggle(wording.CLINICIAN_TOGGLE, help=wording.CLINICIAN_HELP, key="clinician_first")
+    # Kept apart from the widget, which a visit to another page forgets.
+    kept = st.session_state.get("clinician_first_kept", False)
+    first = st.toggle(wording.CLINICIAN_TOGGLE, value=kept, help=wording.CLINICIAN_HELP, key="clinician_first")
+    st.session_state["clinician_first_kept"] = first
     pictures = ask_for_pictures(bundle)
     if not pictures:
         show_empty_state(bundle)
@@ -31,8 +34,14 @@ def main() -> None:
             components.stop_with(wording.MODEL_UNUSABLE, error)
         insisted = ask_to_insist(pictures, assessments, bundle)
         if insisted or not any(one.refused for one in assessments):
-            own = ask_for_own_answer(pictures, bundle) if first else None
-            if own is not None or not first:
+            own = find_own_answer(pictures)
+            late = first and own is None and is_known(pictures)
+            if late:
+                st.warning(wording.CLINICIAN_TOO_LATE)
+            if first and own is None and not late:
+                ask_for_own_answer(pictures, bundle)
+            else:
+                remember_shown(pictures)
                 show_result(pictures, assessments, assessor, insisted=insisted, own=own)
     show_limits(bundle.labels)
 
@@ -53,7 +62,7 @@ def ask_to_insist(pictures: list[GivenPicture], assessments: list[Assessment], b
         return False
     several = len(pictures) > 1
     reasons = " ".join(
-        (f"Picture {number + 1}: " if several else "") + sentence
+        (f"Picture {pictures[number].number}: " if several else "") + sentence
         for number in refused
         for _, sentence in assessments[number].reasons
     )
@@ -61,7 +70,8 @@ def ask_to_insist(pictures: list[GivenPicture], assessments: list[Assessment], b
     # Insisting on one picture does not insist on the next.
     insisted = st.toggle(wording.INSIST_LABEL, key=f"insist-{identify(pictures)}")
     if insisted:
-        said.warning(wording.INSISTED.format(reasons=reasons))
+        which = f"{len(refused)} of {len(pictures)} pictures were" if several else "This picture was"
+        said.warning(wording.INSISTED.format(refused=which, reasons=reasons))
     else:
         said.warning(f"**{wording.REFUSED_TITLE} {reasons}** {wording.REFUSED_NOTE}")
         for column, number in zip(st.columns([1] * len(refused) + [2]), refused, strict=False):
@@ -70,13 +80,27 @@ def ask_to_insist(pictures: list[GivenPicture], assessments: list[Assessment], b
     return insisted
 
 
-def ask_for_own_answer(pictures: list[GivenPicture], bundle: Bundle) -> OwnAnswer | None:
-    """Ask what the visitor thinks, once for each lesion; return it once it is locked."""
+def find_own_answer(pictures: list[GivenPicture]) -> OwnAnswer | None:
+    """Return the visitor's own answer, if one was locked for these pictures."""
     # Not a widget's key, so that it outlives the form and a visit to another page.
     locked: dict[str, OwnAnswer] = st.session_state.setdefault("own_answers", {})
+    return locked.get(identify(pictures))
+
+
+def is_known(pictures: list[GivenPicture]) -> bool:
+    """Whether the model's answer for one of the pictures has been shown in this session."""
+    shown: set[str] = st.session_state.setdefault(SHOWN, set())
+    return any(hash_pixels(picture.pixels) in shown for picture in pictures)
+
+
+def remember_shown(pictures: list[GivenPicture]) -> None:
+    """Note that the model's answer for these pictures is shown."""
+    st.session_state.setdefault(SHOWN, set()).update(hash_pixels(picture.pixels) for picture in pictures)
+
+
+def ask_for_own_answer(pictures: list[GivenPicture], bundle: Bundle) -> None:
+    """Ask what the visitor thinks, once for each lesion, and lock it."""
     key = identify(pictures)
-    if key in locked:
-        return locked[key]
     with st.form(f"own-{key}"):
         st.header(wording.CLINICIAN_TITLE)
         seen, asked = st.columns([3, 4] if len(pictures) == 1 else [4, 3], gap="medium")
@@ -102,13 +126,12 @@ def ask_for_own_answer(pictures: list[GivenPicture], bundle: Bundle) -> OwnAnswe
             st.caption(wording.CLINICIAN_REMARK)
             pressed = st.form_submit_button(wording.CLINICIAN_LOCK, type="primary")
     if not pressed:
-        return None
+        return
     if code is None:
         st.error(wording.CLINICIAN_MISSING)
-        return None
-    locked[key] = OwnAnswer(bundle.labels.by_code(code), certainty)
+        return
+    st.session_state["own_answers"][key] = OwnAnswer(bundle.labels.by_code(code), certainty)
     st.rerun()
-    return None
 
 
 def show_result(
@@ -127,8 +150,9 @@ def show_result(
     if prediction.labels.malignant_codes:
         malignant_sum = f" {wording.MALIGNANT_LABEL}: {wording.say_share(prediction.malignant_probability)}."
     certainty = wording.describe_certainty(whole)
+    label = wording.TOP_LABEL.format(count=wording.say_count(prediction.labels))
     st.info(
-        f"**{wording.TOP_LABEL}: {top.name} ({prediction.by_code[top.code]:.1%}), "
+        f"**{label}: {top.name} ({prediction.by_code[top.code]:.1%}), "
         f"{wording.describe_group(top, prediction.labels)}. {f'{certainty}.' if certainty else ''}{malignant_sum}** "
         f"{answer.say_what_benign_means(prediction, bundle)}{wording.RESULT_NOTE}"
     )
@@ -154,15 +178,18 @@ def show_result(
     if assessor.gates is None:
         st.caption(wording.NO_GATE)
     report = load_report(bundle)
+    if whole.refused:
+        st.caption(wording.REFUSED_REMARK)
     if len(pictures) > 1:
-        answer.show_spread(assessments, pixels)
+        answer.show_spread(assessments, pictures)
     agreement = assessor.compare_turns(pixels[0]) if len(pictures) == 1 else None
     left, right = st.columns(2, gap="medium")
     with left:
-        answer.show_certainty(whole, report)
+        if not whole.refused:
+            answer.show_certainty(whole, report)
         if assessor.decision is not None:
-            answer.show_plausible(whole, assessor.decision.coverage, report)
-        if whole.calls and report is not None and "coverage" in report.decision:
+            answer.show_plausible(whole, assessor.decision.coverage, None if whole.refused else report)
+        if whole.calls and not whole.refused and report is not None and "coverage" in report.decision:
             answer.show_call(whole, report, bundle)
     with right:
         # Maps and neighbours belong to one picture; of several the first one's are shown.
@@ -170,7 +197,7 @@ def show_result(
         answer.show_similar(pixels[0], assessments[0], assessor)
     if agreement is not None:
         answer.show_steadiness(agreement, pixels[0], whole, assessor)
-    patient = ask_for_patient()
+    patient = ask_for_patient(identify(pictures))
     record = build_record(
         pixels,
         assessments,
@@ -207,14 +234,14 @@ def show_own_answer(own: OwnAnswer, whole: Assessment) -> None:
     )
 
 
-def ask_for_patient() -> PatientFacts:
-    """Ask for age, sex and site, for the record."""
+def ask_for_patient(key: str) -> PatientFacts:
+    """Ask for age, sex and site, for the record; anew for every lesion, which may be another patient's."""
     with st.expander(wording.PATIENT_TITLE):
         st.caption(wording.PATIENT_REMARK)
         age, sex, site = st.columns(3)
-        years = age.number_input("Age in years", 0, 120, None, key="age")
-        chosen_sex = sex.selectbox("Sex", SEXES, index=None, placeholder="not stated", key="sex")
-        chosen_site = site.selectbox("Site on the body", SITES, index=None, placeholder="not stated", key="site")
+        years = age.number_input("Age in years", 0, 120, None, key=f"age-{key}")
+        chosen_sex = sex.selectbox("Sex", SEXES, index=None, placeholder="not stated", key=f"sex-{key}")
+        chosen_site = site.selectbox("Site on the body", SITES, index=None, placeholder="not stated", key=f"site-{key}")
     return PatientFacts(None if years is None else int(years), chosen_sex, chosen_site)
 
 

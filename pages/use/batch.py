@@ -13,12 +13,12 @@ from skinai import wording
 from skinai.data.archives import is_archive, list_archive, read_archive
 from skinai.data.images import encode_preview
 from skinai.errors import DataError, ModelError
-from skinai.evaluation.decision import CANNOT_ASSESS
-from skinai.exports.record import write_rows
+from skinai.exports.record import escape_cell, hash_pixels, write_rows
 from skinai.labels import LabelSet
 from skinai.serving.assessment import Assessor
 from skinai.serving.batch import BatchRow, assess_files, describe_row
 from skinai.ui import components, resources
+from skinai.ui.intake import SHOWN
 
 MOST_PICTURES = 500
 THUMBNAIL_PX = 96
@@ -33,6 +33,29 @@ class Row:
     thumbnail: str | None
 
 
+@dataclass(frozen=True)
+class Batch:
+    """What was analysed last.
+
+    Attributes
+    ----------
+    rows : list of Row
+        Grows while the batch runs.
+    count : int
+        How many pictures were to be analysed.
+    files : str
+        Which files, by the names that the server gave them.
+    model_name, fingerprint : str
+        Which model answered.
+    """
+
+    rows: list[Row]
+    count: int
+    files: str
+    model_name: str
+    fingerprint: str
+
+
 def main() -> None:
     st.title(wording.BATCH_TITLE)
     st.markdown(wording.BATCH_REMARK)
@@ -42,16 +65,28 @@ def main() -> None:
         components.stop_with(wording.MODEL_UNUSABLE, error)
     files = ask_for_files()
     count = count_pictures(files)
-    if not count:
+    if not files:
         st.info(wording.BATCH_EMPTY)
+    elif not count:
+        st.info(wording.BATCH_NOTHING)
     elif count > MOST_PICTURES:
         st.warning(wording.BATCH_TOO_MANY.format(count=count, most=MOST_PICTURES))
     label = wording.BATCH_START_ONE if count == 1 else wording.BATCH_START.format(count=min(count, MOST_PICTURES))
     if count and st.button(label, type="primary", key="start"):
-        run_batch(assessor, files, min(count, MOST_PICTURES))
-    rows: list[Row] = st.session_state.get("batch_rows", [])
-    if rows:
-        show_rows(rows, assessor)
+        try:
+            run_batch(assessor, files, min(count, MOST_PICTURES))
+        except ModelError as error:
+            components.stop_with(wording.MODEL_UNUSABLE, error)
+    batch: Batch | None = st.session_state.get("batch")
+    if batch is not None and batch.rows:
+        if batch.files != name_files(files):
+            st.warning(wording.BATCH_OLD)
+        show_rows(batch, assessor.predictor.bundle.labels)
+
+
+def name_files(files: Sequence[Any]) -> str:
+    """Return a name for these uploads, so that others can be told from them."""
+    return " ".join(str(file.file_id) for file in files)
 
 
 def ask_for_files() -> list[Any]:
@@ -79,8 +114,8 @@ def count_pictures(files: Sequence[Any]) -> int:
     return count
 
 
-def open_files(files: Sequence[Any]) -> Iterator[tuple[str, bytes]]:
-    """Yield name and bytes of each picture, also of those in archives; of what is no picture, the bytes as they are."""
+def open_files(files: Sequence[Any]) -> Iterator[tuple[str, bytes | DataError]]:
+    """Yield name and bytes of each picture, also of those in archives, and the error of an archive that breaks off."""
     for file in files:
         content = file.getvalue()
         if not is_archive(content):
@@ -89,14 +124,17 @@ def open_files(files: Sequence[Any]) -> Iterator[tuple[str, bytes]]:
         try:
             for name, inside in read_archive(content):
                 yield f"{file.name}/{name}", inside
-        except DataError:
-            yield file.name, content
+        except DataError as error:
+            yield file.name, error
 
 
 def run_batch(assessor: Assessor, files: Sequence[Any], count: int) -> None:
     """Analyse the files; what is done is kept at each step, so that a press on Stop loses nothing."""
+    bundle = assessor.predictor.bundle
     rows: list[Row] = []
-    st.session_state["batch_rows"], st.session_state["batch_count"] = rows, count
+    st.session_state["batch"] = Batch(rows, count, name_files(files), bundle.name, bundle.fingerprint)
+    st.session_state.pop("batch_insist", None)  # whoever insists does so for one batch
+    shown: set[str] = st.session_state.setdefault(SHOWN, set())
     bar = st.progress(0.0, text=f"0 of {count}")
     stop = st.empty()
     # Pressing it ends this run of the script, and the next one shows what there is.
@@ -105,6 +143,7 @@ def run_batch(assessor: Assessor, files: Sequence[Any], count: int) -> None:
     for done, row in enumerate(assess_files(assessor, open_files(files)), 1):
         thumbnail = None
         if row.picture is not None:
+            shown.add(hash_pixels(row.picture))
             preview = encode_preview(row.picture, max_side_px=THUMBNAIL_PX)
             thumbnail = "data:image/jpeg;base64," + base64.b64encode(preview).decode()
         # The picture and the network's answers in full are let go of.
@@ -118,9 +157,9 @@ def run_batch(assessor: Assessor, files: Sequence[Any], count: int) -> None:
     stop.empty()
 
 
-def show_rows(rows: Sequence[Row], assessor: Assessor) -> None:
+def show_rows(batch: Batch, labels: LabelSet) -> None:
     """Show the table, what became of the files, and the download."""
-    count = st.session_state.get("batch_count", len(rows))
+    rows, count = batch.rows, batch.count
     statuses = [one.row.status for one in rows]
     if len(rows) < count:
         st.warning(wording.BATCH_STOPPED.format(done=len(rows), count=count))
@@ -134,18 +173,21 @@ def show_rows(rows: Sequence[Row], assessor: Assessor) -> None:
         + f" {wording.RESULT_NOTE}"
     )
     insist = st.toggle(wording.BATCH_INSIST, key="batch_insist") if "refused" in statuses else False
-    labels = assessor.predictor.bundle.labels
     facts = [describe_row(one.row, labels, insist=insist) for one in rows]
     show_table(rows, facts, labels)
-    bundle = assessor.predictor.bundle
-    st.download_button(
+    left, right = st.columns(2)
+    left.download_button(
         "CSV",
-        lambda: write_rows(facts, model_name=bundle.name, fingerprint=bundle.fingerprint),
+        lambda: write_rows(facts, model_name=batch.model_name, fingerprint=batch.fingerprint),
         file_name="skinai-batch.csv",
         mime="text/csv",
         on_click="ignore",
         key="batch_csv",
+        width="stretch",
     )
+    if right.button(wording.BATCH_CLEAR, key="batch_clear", width="stretch"):
+        del st.session_state["batch"]
+        st.rerun()
 
 
 def show_table(rows: Sequence[Row], facts: Sequence[dict[str, Any]], labels: LabelSet) -> None:
@@ -154,10 +196,11 @@ def show_table(rows: Sequence[Row], facts: Sequence[dict[str, Any]], labels: Lab
     table = pd.DataFrame(
         {
             "Picture": [one.thumbnail for one in rows],
-            "File": [str(fact["file"]) for fact in facts],
+            # The table's own download does not escape formulas.
+            "File": [escape_cell(str(fact["file"])) for fact in facts],
             "Status": [str(fact["status"]) for fact in facts],
             "Most probable": [names.get(fact["most_probable"]) for fact in facts],
-            "How sure": [wording.BATCH_CERTAINTY[fact["certainty"] or CANNOT_ASSESS] for fact in facts],
+            "How sure": [wording.BATCH_CERTAINTY.get(fact["certainty"], "no rules") for fact in facts],
             "Malignant sum": pd.array([fact["malignant_probability"] for fact in facts], dtype="Float64"),
             "Reaches the threshold": [{True: "yes", False: "no"}.get(fact["above"]) for fact in facts],
             "Reason": [str(fact["reason"]) for fact in facts],

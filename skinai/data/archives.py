@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
@@ -14,6 +14,13 @@ from skinai.errors import DataError
 MAX_FILES = 2000
 # Together, unpacked; one picture has its own limit.
 MAX_UNPACKED_BYTES = 400 * 1024 * 1024
+# Of the list of contents, which is parsed whole before anything else is known.
+MAX_ENTRIES = 10_000
+MAX_LIST_BYTES = 2 * 1024 * 1024
+# What bzip2 and LZMA unpack cannot be bounded while they are read.
+_BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_END = b"PK\x05\x06"
+_DAMAGED = "The archive is damaged or incomplete and could not be read."
 
 
 def is_archive(content: bytes) -> bool:
@@ -33,8 +40,7 @@ def list_archive(content: bytes) -> list[str]:
     DataError
         If the archive is damaged, or has more files than are opened.
     """
-    with _open(content) as archive:
-        names = [info.filename for info in archive.infolist() if _is_wanted(info)]
+    names = [info.filename for info in _list_wanted(_open(content))]
     if len(names) > MAX_FILES:
         raise DataError(f"The archive has {len(names):,} pictures; at most {MAX_FILES:,} are opened.")
     return names
@@ -52,29 +58,62 @@ def read_archive(content: bytes) -> Iterator[tuple[str, bytes]]:
     """
     list_archive(content)
     unpacked = 0
-    with _open(content) as archive:
-        for info in archive.infolist():
-            if not _is_wanted(info):
-                continue
-            try:
-                with archive.open(info) as stream:
-                    data = stream.read(MAX_BYTES + 1)
-            except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, OSError, EOFError):
-                data = b""  # damaged, locked with a password, or packed in another way
-            unpacked += len(data)
-            if unpacked > MAX_UNPACKED_BYTES:
-                raise DataError(f"The archive holds more than {MAX_UNPACKED_BYTES // 1024 // 1024} MB of pictures.")
-            yield info.filename, data
+    archive = _open(content)
+    for info in _list_wanted(archive):
+        parts: list[bytes] | None = []
+        size = 0
+        try:
+            if info.compress_type not in _BOUNDED:
+                raise zipfile.BadZipFile
+            with archive.open(info) as stream:
+                while parts is not None and size <= MAX_BYTES and (part := stream.read(1024 * 1024)):
+                    parts.append(part)
+                    size += len(part)
+                    unpacked += len(part)
+                    if unpacked > MAX_UNPACKED_BYTES:
+                        raise _TooMuch
+        except _TooMuch:
+            most = MAX_UNPACKED_BYTES // 1024 // 1024
+            raise DataError(f"The archive holds more than {most} MB of pictures.") from None
+        except Exception:  # damaged, locked with a password, or packed in another way; zipfile raises many types
+            parts = None
+        yield info.filename, b"".join(parts)[: MAX_BYTES + 1] if parts else b""
+
+
+class _TooMuch(Exception):  # noqa: N818, never leaves this module
+    """More was unpacked than is read."""
 
 
 def _open(content: bytes) -> zipfile.ZipFile:
+    # The end record, at most 64 KiB before the end of the file (APPNOTE.TXT, 4.3.16).
+    at = content.rfind(_END, max(0, len(content) - 65_557))
+    if at < 0 or len(content) < at + 22:
+        raise DataError(_DAMAGED)
+    entries, list_bytes = struct.unpack("<HI", content[at + 10 : at + 16])
+    if entries > MAX_ENTRIES or list_bytes > MAX_LIST_BYTES:
+        raise DataError(f"The archive lists more than is read; at most {MAX_ENTRIES:,} files can be in it.")
     try:
-        return zipfile.ZipFile(io.BytesIO(content))
-    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
-        raise DataError("The archive is damaged or incomplete and could not be read.") from error
+        archive = zipfile.ZipFile(io.BytesIO(content))
+        if len(archive.infolist()) > MAX_ENTRIES:
+            raise DataError(_DAMAGED)
+    except DataError:
+        raise
+    except Exception as error:  # zipfile raises many types on damaged archives
+        raise DataError(_DAMAGED) from error
+    return archive
+
+
+def _list_wanted(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """Return the picture files, none of which shares its bytes with another, as those of a bomb do."""
+    wanted = [info for info in archive.infolist() if _is_wanted(info)]
+    if len({info.header_offset for info in wanted}) < len(wanted):
+        raise DataError(_DAMAGED)
+    return wanted
 
 
 def _is_wanted(info: zipfile.ZipInfo) -> bool:
+    if not info.filename:
+        return False
     path = PurePosixPath(info.filename)
     hidden = path.name.startswith(".") or "__MACOSX" in path.parts
     return not info.is_dir() and not hidden and path.suffix.lower() in SUFFIXES

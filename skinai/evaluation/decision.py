@@ -28,6 +28,7 @@ COVERAGE = 0.90
 # nothing is said to be in the lead at all.
 CLEAR_ACCURACY = 0.90
 LEAST_OF_TWO = 0.60
+_LEAST_AHEAD = 30
 CLEAR_LEAD, UNDECIDED, CANNOT_ASSESS = "clear_lead", "undecided", "cannot_assess"
 
 
@@ -69,8 +70,24 @@ class Decision:
     quantiles: Mapping[str, float]
     clear_margin: float | None = None
 
-    def tell_certainty(self, probabilities: np.ndarray) -> np.ndarray:
-        """Return ``"clear_lead"``, ``"undecided"`` (between two) or ``"cannot_assess"`` for each row, shape (n,).
+    def tell_certainty(self, probabilities: np.ndarray, labels: LabelSet) -> tuple[np.ndarray, np.ndarray]:
+        """Return how sure each row is, and between which two classes it is undecided.
+
+        Without two classes that hold `LEAST_OF_TWO` together nothing can be said. A benign class never has a clear lead
+        while a malignant one is plausible: when one is in the prediction set, or when the summed malignant probability
+        reaches the first operating point. The second of the two is the most probable malignant class then.
+
+        Parameters
+        ----------
+        probabilities : ndarray of shape (n, classes)
+        labels : LabelSet
+
+        Returns
+        -------
+        kinds : ndarray of shape (n,), str
+            ``"clear_lead"``, ``"undecided"`` (between two) or ``"cannot_assess"``.
+        leaders : ndarray of shape (n, 2), int
+            The most probable class, and the second that counts.
 
         Raises
         ------
@@ -79,11 +96,24 @@ class Decision:
         """
         if self.clear_margin is None:
             raise ValueError("No margin was fitted for this model.")
-        ordered = np.sort(probabilities, axis=1)[:, ::-1]
+        order = np.argsort(-probabilities, axis=1, kind="stable")
+        ordered = np.take_along_axis(probabilities, order, axis=1)
         first, second = ordered[:, 0], ordered[:, 1]
-        clear = _millionths(first - second) >= _millionths(np.array(self.clear_margin))
-        spread_out = ~clear & (_millionths(first + second) < _millionths(np.array(LEAST_OF_TWO)))
-        return np.where(clear, CLEAR_LEAD, np.where(spread_out, CANNOT_ASSESS, UNDECIDED))
+        spread_out = _millionths(first + second) < _millionths(np.array(LEAST_OF_TWO))
+        leads = _millionths(first - second) >= _millionths(np.array(self.clear_margin))
+        leaders = order[:, :2].copy()
+        malignant = [labels.index(code) for code in labels.malignant_codes]
+        if malignant:
+            plausible = self.build_sets(probabilities, labels)[:, malignant].any(axis=1)
+            if self.operating_points:
+                summed = _millionths(probabilities[:, malignant].sum(axis=1))
+                plausible |= summed >= _millionths(np.array(self.operating_points[0].threshold))
+            held = plausible & ~np.isin(order[:, 0], malignant)
+            worst = np.array(malignant)[probabilities[:, malignant].argmax(axis=1)]
+            leaders[held, 1] = worst[held]
+            leads &= ~held
+        kinds = np.where(spread_out, CANNOT_ASSESS, np.where(leads, CLEAR_LEAD, UNDECIDED))
+        return kinds, leaders
 
     def build_sets(self, probabilities: np.ndarray, labels: LabelSet) -> np.ndarray:
         """Return which classes are in each prediction set, shape (n, classes), bool; the top class always is."""
@@ -131,7 +161,7 @@ def fit_decision(folder: Path, *, fingerprint: str, labels: LabelSet = HAM10000)
         reached = rates(positive, summed, point.threshold, np.ones(len(truth)))
         figures = {name: round(float(value), 4) for name, value in reached.items()}
         described.append({"name": point.name, "threshold": point.threshold} | figures)
-    clear = decision.tell_certainty(probabilities) == CLEAR_LEAD
+    clear = decision.tell_certainty(probabilities, labels)[0] == CLEAR_LEAD
     right = probabilities.argmax(axis=1) == truth
     facts = {
         "fingerprint": fingerprint,
@@ -202,7 +232,9 @@ def conformal_quantile(scores: np.ndarray, coverage: float) -> float:
 
 
 def find_clear_margin(probabilities: np.ndarray, truth: np.ndarray) -> float:
-    """Return the least margin, in hundredths, from which on the top class is right as often as a clear lead must be.
+    """Return the least margin, in hundredths and from a tenth on, above which the top class is right often enough.
+
+    A tenth is the least that is called a lead, and fewer than 30 pictures above a margin say nothing about it.
 
     Parameters
     ----------
@@ -217,9 +249,9 @@ def find_clear_margin(probabilities: np.ndarray, truth: np.ndarray) -> float:
     ordered = np.sort(probabilities, axis=1)[:, ::-1]
     lead = _millionths(ordered[:, 0] - ordered[:, 1])
     right = probabilities.argmax(axis=1) == truth
-    for hundredths in range(101):
+    for hundredths in range(10, 101):
         ahead = lead >= hundredths * 10_000
-        if ahead.any() and right[ahead].mean() >= CLEAR_ACCURACY:
+        if ahead.sum() >= _LEAST_AHEAD and right[ahead].mean() >= CLEAR_ACCURACY:
             return hundredths / 100
     return 1.01
 

@@ -100,7 +100,9 @@ class EvaluationReport:
         point; ``coverage`` of the prediction sets, ``coverage:CODE`` of each class, and ``set_size``, their mean size.
         ``malignant_without_malignant_set``: the share of the malignant pictures without a malignant class in their set.
         ``clear_lead``, ``undecided`` and ``cannot_assess``: the share of the pictures of which this is said;
-        ``clear_lead:right``: how often the top class then is right; ``undecided:either``: how often one of the two is.
+        ``clear_lead:right``: how often the top class then is right, and ``clear_lead:right:CODE`` where it is this one;
+        ``undecided:either``: how often one of the two is. ``malignant_with_benign_clear_lead``: the share of the
+        malignant pictures that a benign class has a clear lead for.
         ``refused``: the share of these pictures that the gate refuses; the other figures count them as answered.
         Empty without rules and gate.
     class_lesions : mapping of str to int
@@ -350,23 +352,35 @@ def _estimate_decision(
         )
     result["set_size"] = _estimate(weights @ sets.sum(axis=1) / weights.sum(axis=1), len(truth))
     if decision.clear_margin is not None:
-        result |= _estimate_certainty(decision, truth, probabilities, weights)
+        result |= _estimate_certainty(decision, truth, probabilities, weights, labels)
     return result
 
 
+_KINDS = (CLEAR_LEAD, UNDECIDED, CANNOT_ASSESS)
+
+
 def _estimate_certainty(
-    decision: Decision, truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray
+    decision: Decision, truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray, labels: LabelSet
 ) -> dict[str, Estimate]:
-    said = decision.tell_certainty(probabilities)
-    order = np.argsort(-probabilities, axis=1, kind="stable")
-    hit = {CLEAR_LEAD: order[:, 0] == truth, UNDECIDED: (order[:, :2] == truth[:, None]).any(axis=1)}
-    result = {}
-    for kind, figure in ((CLEAR_LEAD, "right"), (UNDECIDED, "either"), (CANNOT_ASSESS, None)):
-        inside = said == kind
-        result[kind] = _estimate(weights @ inside / weights.sum(axis=1), len(truth))
-        if figure:
-            share = metrics.divide(weights @ (inside & hit[kind]), weights @ inside)
-            result[f"{kind}:{figure}"] = _estimate(share, int(inside.sum()))
+    said, leaders = decision.tell_certainty(probabilities, labels)
+    right = leaders[:, 0] == truth
+    either = (leaders == truth[:, None]).any(axis=1)
+
+    def share(hit: np.ndarray, inside: np.ndarray) -> Estimate:
+        return _estimate(metrics.divide(weights @ (hit & inside), weights @ inside), int(inside.sum()))
+
+    result = {kind: _estimate(weights @ (said == kind) / weights.sum(axis=1), len(truth)) for kind in _KINDS}
+    clear = said == CLEAR_LEAD
+    result["clear_lead:right"] = share(right, clear)
+    for index, code in enumerate(labels.codes):
+        inside = clear & (leaders[:, 0] == index)
+        if inside.any():
+            result[f"clear_lead:right:{code}"] = share(right, inside)
+    result["undecided:either"] = share(either, said == UNDECIDED)
+    malignant = np.isin(truth, [labels.index(code) for code in labels.malignant_codes])
+    if malignant.any():
+        benign = ~np.isin(leaders[:, 0], [labels.index(code) for code in labels.malignant_codes])
+        result["malignant_with_benign_clear_lead"] = share(clear & benign, malignant)
     return result
 
 

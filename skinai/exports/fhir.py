@@ -41,12 +41,17 @@ def build_report(record: Record) -> dict[str, Any]:
         "note": [{"text": wording.NOT_A_DEVICE}],
     }
     observations: list[dict[str, Any]] = []
+    # An Observation may be filed without its report, so each says what it is.
+    notes = [
+        {"text": text} for text in ([wording.RECORD_INSISTED] if record.insisted else []) + [wording.RECORD_NOTICE]
+    ]
 
     def observe(name: str, text: str, **content: Any) -> None:
         observations.append(
             {
                 "resourceType": "Observation",
                 "id": name.replace("_", "-"),
+                "note": notes,
                 "status": "preliminary",
                 "code": {"coding": [{"system": _SYSTEM, "code": name, "display": text}], "text": text},
                 "effectiveDateTime": created,
@@ -56,21 +61,20 @@ def build_report(record: Record) -> dict[str, Any]:
         )
 
     if record.shown:
-        for label, value in zip(prediction.labels, prediction.probabilities, strict=True):
-            observe(f"probability_{label.code}", f"Model's share for {label.name}", valueQuantity=_share(value))
+        for number, (label, value) in enumerate(zip(prediction.labels, prediction.probabilities, strict=True), 1):
+            # Numbered, for names of a user's own classes need not be fit for an id.
+            observe(f"probability_{number}", f"Model's share for {label.name}", valueQuantity=_share(value))
         if prediction.labels.malignant_codes:
-            note = {}
+            observe("malignant_sum", wording.MALIGNANT_LABEL, valueQuantity=_share(prediction.malignant_probability))
             if facts["threshold"]:
-                note = {"referenceRange": [{"high": _share(facts["threshold"]["value"]), "text": "operating point"}]}
-            observe(
-                "malignant_sum",
-                wording.MALIGNANT_LABEL,
-                valueQuantity=_share(prediction.malignant_probability),
-                **note,
-            )
+                text = f"Threshold of the sum, {facts['threshold']['name'].replace('_', ' ')} on other pictures"
+                observe("threshold", text, valueQuantity=_share(facts["threshold"]["value"]))
+        observe("certainty", "How sure", valueString=wording.describe_certainty(record.answer) or "no rules")
     for number, one in enumerate(record.pictures, 1):
-        said = "; ".join(sentence for _, sentence in one.assessment.reasons) or "passed"
+        said = "; ".join(sentence for _, sentence in one.assessment.reasons)
+        said = said or (wording.NO_GATE if one.assessment.gate == "none" else wording.GATE_PASSED)
         observe(f"gate_{number}", f"Gate, picture {number}", valueString=said)
+        observe(f"pixels_{number}", f"SHA-256 of the pixels, picture {number}", valueString=one.pixels_sha256)
     for name, value in record.patient.as_dict().items():
         if value is not None:
             observe(f"stated_{name}", f"Stated by the user: {name.replace('_', ' ')}", valueString=str(value))

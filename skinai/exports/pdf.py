@@ -132,10 +132,10 @@ def _describe_answer(record: Record) -> list[str]:
     said = []
     if answer.plausible:
         said.append(f"{wording.PLAUSIBLE_LABEL}: {', '.join(label.name for label in answer.plausible)}.")
-    if answer.prediction.labels.severity:
+    if answer.plausible and answer.prediction.labels.severity:
         severest = answer.severest.name if answer.severest else wording.NONE_SEVERE
         said.append(f"{wording.SEVEREST_LABEL}: {severest}.")
-    if answer.calls:
+    if answer.calls and not answer.refused:
         call = answer.calls[0]
         sentence = wording.CALL_ABOVE if call.above else wording.CALL_BELOW
         said.append(
@@ -147,11 +147,14 @@ def _describe_answer(record: Record) -> list[str]:
             said.append(f"On holdout pictures this threshold reached {reached}; 95 % intervals by lesion.")
     if record.agreement is not None:
         said.append(wording.describe_agreement(record.agreement, answer.prediction.top))
+    gates = {one.assessment.gate for one in record.pictures}
+    said.append(
+        wording.NO_GATE if "none" in gates else wording.GATE_REFUSED if "refused" in gates else wording.GATE_PASSED
+    )
     if len(record.pictures) > 1:
-        sums = [one.assessment.prediction.malignant_probability for one in record.pictures]
-        said.append(
-            wording.SPREAD.format(
-                count=len(sums), least=wording.say_share(min(sums)), greatest=wording.say_share(max(sums))
-            )
-        )
+        if answer.prediction.labels.malignant_codes:
+            sums = [one.assessment.prediction.malignant_probability for one in record.pictures]
+            least, greatest = wording.say_share(min(sums)), wording.say_share(max(sums))
+            said.append(wording.SPREAD.format(count=len(sums), least=least, greatest=greatest))
+        said.append(wording.SEVERAL_REMARK)
     return said

@@ -23,6 +23,8 @@ SITES = (
     *("abdomen", "acral", "back", "chest", "ear", "face", "foot", "genital", "hand", "lower extremity", "neck"),
     *("scalp", "trunk", "upper extremity"),
 )
+# Also the full-width forms, which some spreadsheets take for the same.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 CERTAINTIES = ("unsure", "fairly sure", "very sure")
 
 
@@ -147,10 +149,10 @@ class Record:
                     "pixels_sha256": one.pixels_sha256,
                     "width_px": one.width_px,
                     "height_px": one.height_px,
-                    "gate": "refused" if one.assessment.refused else "passed",
+                    "gate": one.assessment.gate,
                     "reasons": [{"code": code, "sentence": sentence} for code, sentence in one.assessment.reasons],
                     "malignant_probability": round(one.assessment.prediction.malignant_probability, 6)
-                    if self.shown
+                    if self.shown and labels.malignant_codes
                     else None,
                 }
                 for one in self.pictures
@@ -189,6 +191,7 @@ class Record:
             "own_answer_first": None
             if self.own is None
             else {"code": self.own.label.code, "certainty": self.own.certainty},
+            "taken_together": wording.SEVERAL_REMARK if len(self.pictures) > 1 else None,
             "limits": list(wording.list_limits(labels)),
         }
 
@@ -267,21 +270,29 @@ def write_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
     """Return a comma-separated table; cells that a spreadsheet would run as a formula get an apostrophe before them.
 
     >>> write_table(["file"], [["=1+1.jpg"]])
-    b"file\\n'=1+1.jpg\\n"
+    b'"file"\\n"\\'=1+1.jpg"\\n'
     """
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    # Quoted throughout: a spreadsheet may split cells at semicolons too.
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(columns)
     writer.writerows([[_cell(value) for value in row] for row in rows])
     return text.getvalue().encode("utf-8", errors="backslashreplace")
 
 
+def escape_cell(text: str) -> str:
+    """Return text with an apostrophe before it if a spreadsheet would run it as a formula.
+
+    >>> escape_cell("=1"), escape_cell("a")
+    ("'=1", 'a')
+    """
+    return "'" + text if text.startswith(_FORMULA_STARTS) else text
+
+
 def _cell(value: Any) -> Any:
     if value is None:
         return ""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return "'" + value
-    return value
+    return escape_cell(value) if isinstance(value, str) else value
 
 
 def _flatten(name: str, value: Any) -> list[tuple[str, Any]]:

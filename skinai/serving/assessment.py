@@ -26,6 +26,7 @@ from skinai.serving.predictor import Prediction, Predictor
 # Mirrored left to right, upside down, and both: a lesion has no up.
 _TURNS = (np.s_[:, :], np.s_[:, ::-1], np.s_[::-1, :], np.s_[::-1, ::-1])
 _STRESSED_SIDE_PX = 800
+AS_GIVEN = "as_given"
 # So many pictures of one lesion are taken together.
 MOST_PICTURES = 6
 
@@ -93,7 +94,7 @@ class StressResult:
     Attributes
     ----------
     name : str
-        One of :data:`skinai.data.stressors.STRESSORS`.
+        `AS_GIVEN`, or one of :data:`skinai.data.stressors.STRESSORS`.
     picture : ndarray of shape (height, width, 3), uint8
         With it drawn over.
     assessment : Assessment
@@ -113,7 +114,7 @@ class Assessment:
     prediction : Prediction
         Also of a refused picture; who shows it must say that it was refused.
     verdict : Verdict or None
-        Of the gate; None where the model has none, and of several pictures together.
+        Of the gate; None where the model has none. Of several pictures together that of the first one refused.
     certainty : str or None
         ``"clear_lead"``, ``"undecided"`` or ``"cannot_assess"``, which a refused picture always is; None where the
         model has no rules.
@@ -123,6 +124,8 @@ class Assessment:
         One an operating point; empty where the model has no rules.
     answer : mapping of str to ndarray
         All outputs of the network; empty of several pictures together.
+    leading : tuple of int
+        Positions of :attr:`leaders` in the label set.
     """
 
     prediction: Prediction
@@ -131,11 +134,17 @@ class Assessment:
     plausible: tuple[Label, ...]
     calls: tuple[Call, ...]
     answer: Mapping[str, np.ndarray]
+    leading: tuple[int, int] = (0, 0)
 
     @property
     def refused(self) -> bool:
         """Whether the gate refuses the picture."""
         return self.verdict is not None and self.verdict.reason is not None
+
+    @property
+    def gate(self) -> str:
+        """``"passed"``, ``"refused"``, or ``"none"`` where the model has no gate."""
+        return "none" if self.verdict is None else "refused" if self.refused else "passed"
 
     @property
     def reasons(self) -> tuple[tuple[str, str], ...]:
@@ -146,9 +155,8 @@ class Assessment:
 
     @property
     def leaders(self) -> tuple[Label, Label]:
-        """The two most probable diagnoses."""
-        order = np.argsort(-np.array(self.prediction.probabilities), kind="stable")
-        first, second = (self.prediction.labels.labels[int(index)] for index in order[:2])
+        """The two diagnoses in the lead: the most probable one, and the second that counts."""
+        first, second = (self.prediction.labels.labels[index] for index in self.leading)
         return first, second
 
     @property
@@ -231,7 +239,7 @@ class Assessor:
 
         The probabilities are the geometric means over the pictures, brought to a sum of 1: of 205 lesions of `valid`
         with several pictures this was right for .771, the pictures one by one for .735. The rules were fitted on single
-        pictures.
+        pictures. Where the gate refuses one of the pictures, the whole is refused.
 
         Raises
         ------
@@ -247,7 +255,8 @@ class Assessor:
         odds = np.exp(np.mean(logs, axis=0))
         probabilities = tuple(float(value) for value in odds / odds.sum())
         pooled = Prediction(first.labels, probabilities, first.model_name, first.fingerprint)
-        return self._judge(pooled, None, {})
+        refused = next((one.verdict for one in assessments if one.refused), assessments[0].verdict)
+        return self._judge(pooled, refused, {})
 
     def compare_turns(self, picture: np.ndarray) -> Agreement:
         """Return what the model says of a picture as it is, mirrored, upside down, and both."""
@@ -258,13 +267,16 @@ class Assessor:
         )
 
     def stress(self, picture: np.ndarray) -> list[StressResult]:
-        """Return what becomes of the answer under hair, ruler, ink, dark corners, blur, tint and rotation."""
+        """Return the answer as given, and under hair, ruler, ink, dark corners, blur, tint and rotation.
+
+        A large picture is reduced first, for the one as given too, so that reducing it is not taken for an effect.
+        """
         height, width = picture.shape[:2]
         share = _STRESSED_SIDE_PX / max(height, width)
         if share < 1:
             image = Image.fromarray(picture)
             picture = np.asarray(image.resize((max(round(width * share), 1), max(round(height * share), 1))))
-        results = []
+        results = [StressResult(AS_GIVEN, picture, self.assess(picture))]
         for name, draw in STRESSORS.items():
             drawn = draw(picture)
             results.append(StressResult(name, drawn, self.assess(drawn)))
@@ -274,6 +286,8 @@ class Assessor:
         """Apply the rules to probabilities."""
         labels = prediction.labels
         certainty = None
+        order = np.argsort(-np.array(prediction.probabilities), kind="stable")
+        leading = (int(order[0]), int(order[1]))
         plausible: tuple[Label, ...] = ()
         calls: tuple[Call, ...] = ()
         if self.decision is not None:
@@ -286,9 +300,11 @@ class Assessor:
                 for point in self.decision.operating_points
             )
             if self.decision.clear_margin is not None:
+                kinds, leaders = self.decision.tell_certainty(row, labels)
                 refused = verdict is not None and verdict.reason is not None
-                certainty = CANNOT_ASSESS if refused else str(self.decision.tell_certainty(row)[0])
-        return Assessment(prediction, verdict, certainty, plausible, calls, answer)
+                certainty = CANNOT_ASSESS if refused else str(kinds[0])
+                leading = (int(leaders[0, 0]), int(leaders[0, 1]))
+        return Assessment(prediction, verdict, certainty, plausible, calls, answer, leading)
 
     def draw_map(self, assessment: Assessment, code: str) -> np.ndarray | None:
         """Return the class activation map of one class, shape (height, width); None where the network has none."""

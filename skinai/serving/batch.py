@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skinai.data.images import decode_picture
-from skinai.errors import PictureError
+from skinai.errors import DataError, PictureError
 from skinai.evaluation.decision import CANNOT_ASSESS
 from skinai.labels import LabelSet
 from skinai.serving.assessment import Assessment, Assessor
@@ -44,12 +44,14 @@ class BatchRow:
         return "refused" if self.assessment.refused else "answered"
 
 
-def assess_files(assessor: Assessor, files: Iterable[tuple[str, bytes]]) -> Iterator[BatchRow]:
-    """Yield one row a file, given as name and bytes, in order."""
+def assess_files(assessor: Assessor, files: Iterable[tuple[str, bytes | DataError]]) -> Iterator[BatchRow]:
+    """Yield one row a file, given as name and bytes, or as name and the error for which there are none, in order."""
     for name, content in files:
         try:
+            if isinstance(content, DataError):
+                raise content
             picture = decode_picture(content)
-        except PictureError as error:
+        except (PictureError, DataError) as error:
             yield BatchRow(name, None, None, str(error))
             continue
         assessment = assessor.assess(picture)
@@ -60,7 +62,8 @@ def describe_row(row: BatchRow, labels: LabelSet, *, insist: bool = False) -> di
     """Return a row by column: those in `COLUMNS`, then a probability for each code; None where there is no answer."""
     answer = row.assessment if row.status == "answered" or insist else None
     facts: dict[str, object] = dict.fromkeys((*COLUMNS, *(f"probability_{code}" for code in labels.codes)))
-    facts |= {"file": row.name, "status": row.status, "reason": row.sentence, "certainty": CANNOT_ASSESS}
+    facts |= {"file": row.name, "status": row.status, "reason": row.sentence}
+    facts["certainty"] = None if row.status == "answered" else CANNOT_ASSESS
     if answer is None:
         return facts
     prediction = answer.prediction

@@ -66,7 +66,7 @@ def find_picture_files(paths: Iterable[str]) -> list[Path]:
     Raises
     ------
     UsageError
-        If a folder or a glob holds no .jpg, .jpeg or .png file.
+        If a folder or a glob holds no picture file.
     """
     found: dict[Path, None] = {}
     for name in paths:

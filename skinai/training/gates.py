@@ -33,8 +33,8 @@ from skinai.model.session import Session
 from skinai.training.run import load_run_data, with_labels_of
 
 # Share of valid that the gate may refuse; on test at most 3 % are to be refused.
-_REFUSED_ON_VALID = 0.015
-_HIDDEN_UNITS = 48
+_REFUSED_ON_VALID = 0.02
+_HIDDEN_UNITS = 128
 _PASSING = 2000
 _DRAWN = 100
 _OF_EACH_WRECK = 400
@@ -129,9 +129,7 @@ def fit_gates(
     for name, halves in others.items():
         parts = []
         for half in halves:
-            crops = _CROPS if name == "natural" else 1
-            cut = name != "documents_and_patterns"
-            views = (_cut(picture, rng) if cut else picture for picture in half for _ in range(crops))
+            views = (view for picture in half for view in _show_parts(picture, name, rng))
             parts.append(look.at(frame_picture(view, bundle.frame) for view in views))
         fitted.append(("not_dermoscopy", parts[0]))
         held[name] = parts[1]
@@ -140,7 +138,7 @@ def fit_gates(
     kinds = np.concatenate([np.full(len(values), KINDS.index(kind)) for kind, values in fitted])
     scaler = StandardScaler().fit(features)
     network = MLPClassifier(
-        (_HIDDEN_UNITS,), alpha=0.01, max_iter=400, early_stopping=True, n_iter_no_change=20, random_state=seed
+        (_HIDDEN_UNITS,), alpha=0.3, max_iter=400, early_stopping=True, n_iter_no_change=20, random_state=seed
     ).fit(scaler.transform(features), kinds)
     arrays = {
         "mean": scaler.mean_,
@@ -278,6 +276,24 @@ def _draw_documents(rng: np.random.Generator, count: int = 120) -> Iterator[np.n
             ramp = np.linspace(0, 1, 320)[None, :, None] * np.ones((240, 1, 1))
             ends = rng.integers(0, 256, (2, 3))
             yield (ends[0] + ramp * (ends[1] - ends[0])).astype(np.uint8)
+
+
+def _show_parts(picture: np.ndarray, kind: str, rng: np.random.Generator) -> list[np.ndarray]:
+    """Return what of a picture that is no dermoscopy is looked at."""
+    if kind == "natural":
+        return [_cut(picture, rng) for _ in range(_CROPS)]
+    if kind == "photographs":
+        return [_cut(picture, rng), _cover_mark(picture)]
+    return [picture]
+
+
+def _cover_mark(picture: np.ndarray) -> np.ndarray:
+    """Return a whole photograph with its lower left corner, where the owner's mark is, covered by the other corner."""
+    height, width = picture.shape[:2]
+    top, across = int(height * 0.62), int(width * 0.36)
+    covered = picture.copy()
+    covered[top:, :across] = picture[top:, width - across :][:, ::-1]
+    return covered
 
 
 def _cut(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -22,6 +22,7 @@ from skinai.model.bundle import Bundle
 from skinai.serving.assessment import Agreement, Assessment, Assessor
 from skinai.serving.predictor import Prediction
 from skinai.ui import components, resources
+from skinai.ui.intake import GivenPicture
 
 _THUMBNAIL_PX = 320
 
@@ -50,7 +51,7 @@ def show_table(prediction: Prediction) -> None:
             "Group": [wording.describe_group(label, prediction.labels) for label in prediction.labels],
         }
     )
-    components.show_table(rows, alt="The seven probabilities as a table")
+    components.show_table(rows, alt="The probabilities as a table")
 
 
 def say_what_benign_means(prediction: Prediction, bundle: Bundle) -> str:
@@ -69,13 +70,14 @@ def say_what_benign_means(prediction: Prediction, bundle: Bundle) -> str:
 def show_certainty(assessment: Assessment, report: EvaluationReport | None) -> None:
     """Show how sure the answer is, in fixed words, and how often that was right on the holdout pictures."""
     said = wording.describe_certainty(assessment)
-    if not said:
+    if not said or assessment.certainty is None:
         return
-    figures = {"clear_lead": "clear_lead:right", "undecided": "undecided:either"}
-    estimate = report.decision.get(figures.get(assessment.certainty or "", "")) if report is not None else None
-    remark = wording.CERTAINTY_REMARKS[assessment.certainty or ""]
+    top = assessment.prediction.top
+    figures = {"clear_lead": f"clear_lead:right:{top.code}", "undecided": "undecided:either"}
+    remark = wording.CERTAINTY_REMARKS[assessment.certainty]
     if assessment.certainty in figures:
-        remark = remark.format(share=describe(estimate)) if estimate is not None else ""
+        estimate = report.decision.get(figures[assessment.certainty]) if report is not None else None
+        remark = remark.format(share=describe(estimate), n=estimate.n, name=top.name) if estimate is not None else ""
     st.markdown(f"**{said}.** {remark}")
 
 
@@ -118,7 +120,9 @@ def show_call(assessment: Assessment, report: EvaluationReport, bundle: Bundle) 
     call, summed = calls[name], assessment.prediction.malignant_probability
     said = wording.CALL_ABOVE if call.above else wording.CALL_BELOW
     st.markdown(f"**{said.format(sum=wording.say_share(summed), threshold=call.threshold)}**")
-    sensitivity, specificity = (report.decision[f"{name}:{figure}"] for figure in ("sensitivity", "specificity"))
+    sensitivity, specificity = (report.decision.get(f"{name}:{figure}") for figure in ("sensitivity", "specificity"))
+    if sensitivity is None or specificity is None:
+        return  # the report was made under other rules
     kind, _, wanted = name.partition("_")
     remark = wording.CALL_REMARK if kind == "sensitivity" else wording.CALL_REMARK_SPECIFICITY
     st.caption(
@@ -232,9 +236,9 @@ def show_steadiness(agreement: Agreement, picture: np.ndarray, assessment: Asses
 def _show_stress(picture: np.ndarray, assessment: Assessment, assessor: Assessor) -> None:
     if not st.button(wording.STRESS_BUTTON, key="stress"):
         return
-    given = assessment.prediction
-    rows = [(wording.STRESS_AS_GIVEN, given.malignant_probability, 0.0, given.top.name, "")]
     results = assessor.stress(picture)
+    given = results[0].assessment.prediction
+    rows = []
     for result in results:
         one = result.assessment.prediction
         moved = one.malignant_probability - given.malignant_probability
@@ -247,30 +251,28 @@ def _show_stress(picture: np.ndarray, assessment: Assessment, assessor: Assessor
     table.loc[0, "Change"] = ""
     components.show_table(table, alt="The answer for the picture with each artefact drawn over it")
     st.caption(wording.STRESS_REMARK)
-    for column, result in zip(st.columns(len(results)), results, strict=True):
+    for column, result in zip(st.columns(len(results) - 1), results[1:], strict=True):
         name = wording.STRESS_NAMES[result.name]
         column.image(encode_preview(result.picture, max_side_px=_THUMBNAIL_PX), width="stretch", alt=name, caption=name)
 
 
-def show_spread(assessments: Sequence[Assessment], pictures: Sequence[np.ndarray]) -> None:
+def show_spread(assessments: Sequence[Assessment], pictures: Sequence[GivenPicture]) -> None:
     """Show what the model says of each picture of a lesion on its own."""
     st.header(wording.SEVERAL_TITLE)
+    labels = assessments[0].prediction.labels
     sums = [one.prediction.malignant_probability for one in assessments]
-    st.markdown(
-        wording.SPREAD.format(
-            count=len(sums), least=wording.say_share(min(sums)), greatest=wording.say_share(max(sums))
-        )
-    )
-    for number, (column, picture, one) in enumerate(
-        zip(st.columns(len(pictures)), pictures, assessments, strict=True), 1
-    ):
-        column.image(encode_preview(picture, max_side_px=_THUMBNAIL_PX), width="stretch", alt=f"Picture {number}")
+    if labels.malignant_codes:
+        least, greatest = wording.say_share(min(sums)), wording.say_share(max(sums))
+        st.markdown(wording.SPREAD.format(count=len(sums), least=least, greatest=greatest))
+    for column, picture, one in zip(st.columns(len(pictures)), pictures, assessments, strict=True):
+        number = picture.number
+        preview = encode_preview(picture.pixels, max_side_px=_THUMBNAIL_PX)
+        column.image(preview, width="stretch", alt=f"Picture {number}")
         top = one.prediction.top
-        lines = [
-            f"{number}: {top.name} {wording.say_share(one.prediction.by_code[top.code])}",
-            f"malignant sum {wording.say_share(one.prediction.malignant_probability)}",
-            *(sentence for _, sentence in one.reasons),
-        ]
+        lines = [f"{number}: {top.name} {wording.say_share(one.prediction.by_code[top.code])}"]
+        if labels.malignant_codes:
+            lines.append(f"malignant sum {wording.say_share(one.prediction.malignant_probability)}")
+        lines += [sentence for _, sentence in one.reasons]
         column.caption("  \n".join(lines))
     st.caption(wording.SEVERAL_REMARK)
 

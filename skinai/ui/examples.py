@@ -17,7 +17,7 @@ def _blur(picture: np.ndarray) -> np.ndarray:
 
 def _enlarge(picture: np.ndarray) -> np.ndarray:
     image = Image.fromarray(picture)
-    return np.asarray(image.resize((28, 21), Image.Resampling.BOX).resize(image.size, Image.Resampling.BICUBIC))
+    return np.asarray(image.resize((28, 21), Image.Resampling.BOX).resize(image.size, Image.Resampling.NEAREST))
 
 
 # What is drawn, not what the model makes of it: another model may say otherwise.

@@ -23,6 +23,8 @@ from skinai.ui.examples import DRAWN
 from skinai.ui.paste import MAX_PASTED_MB, ask_for_pasted
 
 FILE, PASTE, CAMERA, EXAMPLE, HOLDOUT = ("A file", "Paste", "The camera", "A drawn example", "A holdout picture")
+# Where the session keeps which pictures the model has answered for, so that an own answer cannot come after.
+SHOWN = "shown_pictures"
 SUFFIXES = ["jpg", "jpeg", "png", "dcm"]
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -39,11 +41,14 @@ class GivenPicture:
         What a DICOM file says of the picture; names nobody.
     truth : Label or None
         The diagnosis of a holdout picture.
+    number : int
+        Which of the given files it is, from 1.
     """
 
     pixels: np.ndarray
     facts: Mapping[str, str] = field(default_factory=dict)
     truth: Label | None = None
+    number: int = 1
 
 
 def ask_for_pictures(bundle: Bundle) -> list[GivenPicture]:
@@ -111,11 +116,11 @@ def _decode(contents: Sequence[bytes]) -> list[GivenPicture]:
         try:
             if is_dicom(content):
                 dicom = decode_dicom(content)
-                pictures.append(GivenPicture(dicom.pixels, dicom.facts))
+                pictures.append(GivenPicture(dicom.pixels, dicom.facts, number=number))
             else:
-                pictures.append(GivenPicture(decode_picture(content)))
+                pictures.append(GivenPicture(decode_picture(content), number=number))
         except PictureError as error:
-            st.error(f"{which} cannot be analysed. {error}")
+            st.error(f"{which} cannot be analysed. {_plain(str(error), kept=':')}")
     return pictures
 
 
@@ -126,16 +131,17 @@ def _show_dicom(contents: Sequence[bytes], pictures: Sequence[GivenPicture]) -> 
         return
     for facts in told:
         st.caption(f"DICOM: {'; '.join(f'{name}: {_plain(value)}' for name, value in facts.items())}.")
-    if st.toggle(wording.IDENTIFIERS_LABEL, help=wording.IDENTIFIERS_HELP, key="identifiers"):
+    if st.toggle(wording.IDENTIFIERS_LABEL, help=wording.IDENTIFIERS_HELP, key=f"identifiers-{identify(pictures)}"):
         for content in contents:
             found = read_identifiers(content) if is_dicom(content) else _NOTHING
             said = "; ".join(f"{name}: {_plain(value)}" for name, value in found.items())
             st.text(said or wording.IDENTIFIERS_NONE)
 
 
-def _plain(value: str) -> str:
+def _plain(value: str, kept: str = "") -> str:
     """Return text of a file without what Markdown would make something of."""
-    return "".join(" " if letter in "<>[]!*_`$|\\#~:" else letter for letter in value if letter.isprintable())
+    odd = set("<>[]!*_`$|\\#~:") - set(kept)
+    return "".join(" " if letter in odd else letter for letter in value if letter.isprintable())
 
 
 def _ask_for_holdout(holdout: Sequence[resources.HoldoutPicture], bundle: Bundle) -> list[GivenPicture]:

@@ -13,9 +13,8 @@ import streamlit as st
 MAX_PASTED_MB = 15
 
 _HTML = """
-<div id="box" tabindex="0" role="button">
-  <span id="said" role="status"></span>
-</div>
+<div id="box" tabindex="0" role="button"></div>
+<div id="said" role="status"></div>
 """
 _CSS = """
 #box {
@@ -27,6 +26,7 @@ _CSS = """
   background: var(--st-secondary-background-color);
   font-family: var(--st-font);
 }
+#said { min-height: 1.5rem; font-family: var(--st-font); color: var(--st-text-color); }
 #box:focus { outline: 2px solid var(--st-primary-color); outline-offset: 2px; }
 """
 _JS = """
@@ -34,8 +34,7 @@ export default function (component) {
   const { data, parentElement, setStateValue } = component
   const box = parentElement.querySelector("#box")
   const said = parentElement.querySelector("#said")
-  if (!said.textContent) said.textContent = data.label
-  box.setAttribute("aria-label", data.label)
+  box.textContent = data.label
   const take = (event) => {
     const items = [...(event.clipboardData?.items ?? [])]
     const item = items.find((one) => one.kind === "file" && one.type.startsWith("image/"))

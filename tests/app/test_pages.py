@@ -346,7 +346,9 @@ def test_who_insists_gets_a_marked_answer_for_this_picture_only(gated):
     app = upload(open_app(), encode(skimage.data.chelsea()))
     find_insist(app).set_value(True).run()
     assert len(app.warning) == 1
-    assert "you insisted" in app.warning[0].value
+    assert "This picture was refused, and the answer is shown because you insisted." in app.warning[0].value
+    assert wording.REFUSED_REMARK in texts(app)
+    assert wording.CALL_TITLE not in texts(app)
     assert wording.REFUSED_NOTE not in app.warning[0].value
     assert len(app.table[0].value) == 7
     upload(app, encode(skimage.data.rocket()))
@@ -454,11 +456,32 @@ def test_clinician_first_hides_the_answer_until_the_own_one_is_locked():
     assert len(app.table[0].value) == 7
     assert "You said Dermatofibroma (unsure)" in app.info[1].value
     # Locked: no form is left, and another page and back changes nothing.
+    app.switch_page(str(ROOT / "pages/evidence/about.py")).run()
+    app.switch_page(str(ROOT / PAGES[0][0])).run()
+    assert app.toggle(key="clinician_first").value is True
+    upload(app, encode(draw_lesion(3)))
+    assert "You said Dermatofibroma (unsure)" in app.info[1].value
     assert wording.CLINICIAN_LOCK not in [button.label for button in app.button]
     upload(app, encode(draw_lesion(4)))
     assert not app.table
     upload(app, encode(draw_lesion(3)))
     assert "You said Dermatofibroma (unsure)" in app.info[1].value
+
+
+def test_an_answer_that_was_shown_cannot_be_preceded():
+    app = upload(open_app(), encode(draw_lesion(3)))
+    assert len(app.table[0].value) == 7
+    app.toggle(key="clinician_first").set_value(True).run()
+    assert app.warning[0].value == wording.CLINICIAN_TOO_LATE
+    assert len(app.table[0].value) == 7
+    assert wording.CLINICIAN_LOCK not in [button.label for button in app.button]
+
+
+def test_the_next_lesion_starts_without_the_last_patients_facts():
+    app = upload(open_app(), encode(draw_lesion(3)))
+    next(one for one in app.number_input if one.key.startswith("age-")).set_value(70).run()
+    upload(app, encode(draw_lesion(4)))
+    assert next(one for one in app.number_input if one.key.startswith("age-")).value is None
 
 
 def test_the_documents_for_the_record_can_be_downloaded():
@@ -472,7 +495,7 @@ def test_stressing_shows_each_artefact_and_how_far_it_moves_the_sum():
     next(button for button in app.button if button.label == wording.STRESS_BUTTON).click().run()
     assert not app.exception
     table = next(table.value for table in app.table if "With" in table.value.columns)
-    assert table["With"].tolist() == [wording.STRESS_AS_GIVEN, *wording.STRESS_NAMES.values()]
+    assert table["With"].tolist() == list(wording.STRESS_NAMES.values())
     assert table["Change"].tolist()[0] == ""
     assert all(text.endswith("points") for text in table["Change"].tolist()[1:])
 
@@ -495,15 +518,15 @@ def test_a_dicom_file_is_answered_and_names_the_patient_on_request_only():
     assert "Dermoscopic photography image" in shown
     assert "Doe" not in shown
     assert "MRN12345" not in shown
-    app.toggle(key="identifiers").set_value(True).run()
+    next(one for one in app.toggle if one.key.startswith("identifiers-")).set_value(True).run()
     assert any("Doe^Jane" in element.value or "Doe Jane" in element.value for element in app.text)
 
 
 def test_age_sex_and_site_change_nothing_but_the_record():
     app = upload(open_app(), encode(draw_lesion(3)))
     before = app.table[0].value["Probability"].tolist()
-    app.number_input(key="age").set_value(70).run()
-    app.selectbox(key="site").set_value("back").run()
+    next(one for one in app.number_input if one.key.startswith("age-")).set_value(70).run()
+    next(one for one in app.selectbox if one.key.startswith("site-")).set_value("back").run()
     assert app.table[0].value["Probability"].tolist() == before
     assert wording.PATIENT_REMARK in texts(app)
 
@@ -546,6 +569,7 @@ def test_a_batch_lists_every_file_with_its_reason(gated):
     table = run_batch(app, files)
     assert table["File"].tolist() == ["a.jpg", "bad.jpg", "cat.jpg", "more.zip/below/c.jpg", "torn.zip"]
     assert table["Status"].tolist() == ["answered", "unreadable", "refused", "answered", "unreadable"]
+    assert table["Reason"][4] == "The archive is damaged or incomplete and could not be read."
     assert table["Reason"][1] == "The picture is damaged or incomplete and could not be read."
     assert "2 of 5 answered, 1 refused by the gate, 2 not readable." in app.info[0].value
     assert table["Most probable"][2] is None or table["Most probable"].isna()[2]
@@ -553,6 +577,10 @@ def test_a_batch_lists_every_file_with_its_reason(gated):
     app.toggle(key="batch_insist").set_value(True).run()
     assert app.dataframe[0].value["Most probable"][2] in HAM10000.names
     assert app.dataframe[0].value["Status"][2] == "refused"
+    app.file_uploader[0].set_value(files[:1]).run()
+    assert app.warning[0].value == wording.BATCH_OLD
+    app.button(key="batch_clear").click().run()
+    assert not app.dataframe
 
 
 def test_a_batch_of_one_and_a_batch_of_too_many(monkeypatch):

@@ -1,7 +1,9 @@
 """Zip archives: what is read out of them, and what is not."""
 
+import contextlib
 import zipfile
 
+import numpy as np
 import pytest
 from conftest import encode, pack
 
@@ -18,6 +20,37 @@ def test_pictures_are_found_in_folders_and_nothing_else(lesion):
     assert is_archive(content)
     assert list_archive(content) == ["a.jpg", "below/b.PNG", "../../c.jpeg"]
     assert list(read_archive(content)) == [(name, picture) for name in names[:3]]
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_unpacks_without_bound_is_not_unpacked(lesion, compression):
+    content = pack({"a.jpg": encode(lesion), "bomb.png": b"\0" * (30 * 1024 * 1024)}, compression)
+    assert list(read_archive(content)) == [("a.jpg", b""), ("bomb.png", b"")]
+
+
+def test_entries_that_share_their_bytes_and_long_lists_are_refused(lesion, monkeypatch):
+    content = pack({f"{number}.jpg": b"x" * number for number in range(1, 4)}, zipfile.ZIP_STORED)
+    first = content.index(b"PK\x01\x02")
+    shared = bytearray(content)
+    second = content.index(b"PK\x01\x02", first + 4)
+    shared[second + 42 : second + 46] = shared[first + 42 : first + 46]
+    with pytest.raises(DataError, match="damaged or incomplete"):
+        list_archive(bytes(shared))
+    monkeypatch.setattr(archives, "MAX_ENTRIES", 2)
+    with pytest.raises(DataError, match="The archive lists more than is read"):
+        list_archive(content)
+
+
+def test_damaged_archives_raise_data_errors_only(lesion):
+    rng = np.random.default_rng(1)
+    for compression in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA):
+        content = pack({"a.jpg": encode(lesion, quality=20), "b.png": b"x" * 50}, compression)
+        for _ in range(150):
+            wrecked = bytearray(content)
+            for place in rng.integers(0, len(content), 4):
+                wrecked[place if rng.random() < 0.3 else -1 - place % 250] = rng.integers(256)
+            with contextlib.suppress(DataError):
+                assert all(isinstance(data, bytes) for _, data in read_archive(bytes(wrecked)))
 
 
 def test_a_bomb_is_cut_where_no_picture_can_be(monkeypatch):

@@ -35,6 +35,11 @@ def test_artefacts_lie_where_they_belong():
 
 def test_turning_keeps_the_middle_and_blur_keeps_the_mean():
     picture = draw_lesion(4)
+    marked = np.zeros((450, 600, 3), np.uint8)
+    marked[222:229, 397:404] = 255  # 100 to the right of the middle; goes up, against the clock
+    rows, columns = np.nonzero(STRESSORS["rotation"](marked)[..., 0] > 128)
+    angle = np.degrees(np.arctan2(225 - rows.mean(), columns.mean() - 300))
+    assert angle == pytest.approx(30, abs=1.5)
     turned = STRESSORS["rotation"](picture)
     assert np.abs(turned[220:230, 295:305].astype(int).mean() - picture[220:230, 295:305].mean()) < 6
     assert turned.min() > 0  # no corner is empty

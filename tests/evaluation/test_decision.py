@@ -121,7 +121,8 @@ def test_what_certainty_is_worth_is_counted_from_the_stored_predictions(folder):
     table = read_predictions(path)
     probabilities = probability_matrix(table)
     truth = np.array([HAM10000.index(code) for code in table["truth"]])
-    said = decision.tell_certainty(probabilities)
+    said, leaders = decision.tell_certainty(probabilities, HAM10000)
+    assert (leaders[:, 0] == probabilities.argmax(axis=1)).all()
     report = evaluate_predictions(
         path, model_name="m", fingerprint=bundle.fingerprint, subset="test", decision=decision
     ).decision
@@ -144,4 +145,4 @@ def test_a_model_without_a_margin_says_nothing_of_certainty(folder):
     decision = read_decision(folder, fingerprint=load_bundle(folder).fingerprint)
     assert decision.clear_margin is None
     with pytest.raises(ValueError, match="No margin"):
-        decision.tell_certainty(np.ones((1, 7)) / 7)
+        decision.tell_certainty(np.ones((1, 7)) / 7, HAM10000)

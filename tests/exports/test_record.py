@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import re
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -27,7 +29,7 @@ from skinai.exports.record import (
     write_json,
     write_table,
 )
-from skinai.labels import HAM10000
+from skinai.labels import HAM10000, build_label_set
 from skinai.serving.assessment import Assessor
 
 NOW = datetime(2026, 11, 24, 10, 30, 5, tzinfo=UTC)
@@ -119,10 +121,12 @@ def test_the_fhir_report_is_valid_preliminary_and_names_no_subject(assessor, rep
     assert {reference.reference for reference in resource.result} == {f"#{name}" for name in inside if name != "model"}
     assert all(one.status == "preliminary" for name, one in inside.items() if name != "model")
     assert inside["model"].version[0].value == record.answer.prediction.fingerprint
-    values = [float(inside[f"probability-{code}"].valueQuantity.value) for code in HAM10000.codes]
+    values = [float(inside[f"probability-{number}"].valueQuantity.value) for number in range(1, 8)]
+    assert inside["pixels-1"].valueString == record.pictures[0].pixels_sha256
+    assert all(wording.RECORD_NOTICE in one.note[-1].text for name, one in inside.items() if name != "model")
     assert values == pytest.approx(record.answer.prediction.probabilities, abs=1e-6)
     assert inside["stated-age-years"].valueString == "54"
-    assert float(inside["malignant-sum"].referenceRange[0].high.value) == record.answer.calls[0].threshold
+    assert float(inside["threshold"].valueQuantity.value) == record.answer.calls[0].threshold
     broken = build_report(record) | {"status": 7}
     with pytest.raises(ValueError, match="status"):
         DiagnosticReport.model_validate(broken)
@@ -153,7 +157,7 @@ def test_a_refused_picture_has_no_answer_in_any_document_unless_insisted(assesso
         assert sentence in shown
         for name in HAM10000.names:
             assert name not in shown
-    assert b"probability_mel" not in made["fhir"]
+    assert b"probability_" not in made["fhir"]
 
     record = record_of(assessor, pictures, insisted=True, report=report)
     facts = json.loads(write_json(record))
@@ -183,7 +187,15 @@ def test_nothing_of_the_files_metadata_reaches_a_document(assessor, report):
     content = encode(draw_lesion(2), exif=exif, comment=b"Jane Doe")
     assert all(marker in content for marker in MARKERS)
     picture = decode_picture(content)
-    for document in documents(record_of(assessor, [picture], report=report), [picture]).values():
+    made = documents(record_of(assessor, [picture], report=report), [picture])
+    page = pypdfium2.PdfDocument(made["pdf"])[0]
+    pictures = [one.extract for one in page.get_objects() if one.type == pypdfium2.raw.FPDF_PAGEOBJ_IMAGE]
+    assert len(pictures) == 1
+    buffer = io.BytesIO()
+    pictures[0](buffer)
+    made |= {"text": read_pdf(made["pdf"]).encode(), "picture": buffer.getvalue()}
+    assert made["picture"].startswith(b"\xff\xd8")
+    for document in made.values():
         assert not any(marker in document for marker in (*MARKERS, b"Exif", b"GPS"))
 
 
@@ -207,3 +219,37 @@ def test_facts_that_cannot_be_are_refused(facts):
 def test_no_cell_is_a_formula(cell):
     row = list(csv.reader(io.StringIO(write_table(["file", "value"], [[cell, -0.5]]).decode())))[1]
     assert row == ["'" + cell, "-0.5"]
+
+
+def test_several_pictures_are_refused_together_where_one_is(assessor, report):
+    pictures = [draw_lesion(2), blue()]
+    record = record_of(assessor, pictures, insisted=True, report=report)
+    assert record.answer.refused
+    assert record.answer.certainty == "cannot_assess"
+    facts = json.loads(write_json(record))
+    assert [one["gate"] for one in facts["pictures"]] == ["passed", "refused"]
+    assert facts["certainty"] == "cannot_assess"
+    assert facts["taken_together"] == wording.SEVERAL_REMARK
+
+
+def test_a_model_without_a_gate_never_says_passed(small_model, report):
+    bare = Assessor.load(small_model)
+    record = record_of(bare, [draw_lesion(2)], report=report)
+    made = documents(record, [draw_lesion(2)])
+    assert json.loads(made["json"])["pictures"][0]["gate"] == "none"
+    for text in (made["fhir"].decode(), read_pdf(made["pdf"])):
+        assert wording.NO_GATE in text
+        assert wording.GATE_PASSED not in text
+
+
+def test_names_of_own_classes_are_no_ids(assessor, report):
+    record = record_of(assessor, [draw_lesion(2)], report=report)
+    own = build_label_set("mine", ["dark mole", "a_b", "a-b", "N\u00e4vus", "x" * 70, "f", "g"])
+    prediction = replace(record.answer.prediction, labels=own)
+    answer = replace(record.answer, prediction=prediction, plausible=(), calls=())
+    made = write_fhir(replace(record, answer=answer))
+    names = [one["id"] for one in json.loads(made)["contained"]]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[A-Za-z0-9\-.]{1,64}", name) for name in names)
+    assert "malignant_probability" not in [row["id"] for row in json.loads(made)["contained"]]
+    read_pdf(write_pdf(replace(record, answer=answer), [draw_lesion(2)]))

@@ -19,7 +19,7 @@ from skinai.errors import ModelError
 from skinai.labels import HAM10000, build_label_set
 from skinai.model.gates import Verdict
 from skinai.model.head import write_head
-from skinai.serving.assessment import Assessor, describe_assessment, find_severest
+from skinai.serving.assessment import AS_GIVEN, Assessor, describe_assessment, find_severest
 from skinai.ui.examples import DRAWN
 from skinai.wording import describe_certainty
 
@@ -73,6 +73,7 @@ def test_a_refused_picture_has_no_probabilities_unless_one_insists(assessor, les
     assert insisted["gate"]["status"] == "refused"
     assert insisted["gate"]["insisted"] is True
     assert insisted["probabilities"] is not None
+    assert replace(refused, verdict=None).gate == "none"
     assert describe_assessment(replace(refused, verdict=None), insist=True)["gate"] == {
         "status": "passed",
         "reasons": [],
@@ -193,37 +194,43 @@ def test_turned_versions_are_answers_for_the_turned_picture(assessor, lesion):
 def test_stress_asks_the_model_about_each_drawn_artefact(assessor):
     picture = draw_irregular_lesion(0, size=0.4)
     results = {result.name: result for result in assessor.stress(picture)}
+    given = results.pop(AS_GIVEN).assessment.prediction
+    assert given == assessor.assess(picture).prediction
     assert list(results) == ["hair", "ruler", "ink", "dark_corners", "blur", "tint", "rotation"]
     for name, result in results.items():
         assert (result.picture == STRESSORS[name](picture)).all()
         assert result.assessment.prediction == assessor.assess(result.picture).prediction
-    given = assessor.assess(picture).prediction.malignant_probability
-    moved = [abs(one.assessment.prediction.malignant_probability - given) for one in results.values()]
-    assert max(moved) > 0.01
+    moved = [one.assessment.prediction.malignant_probability - given.malignant_probability for one in results.values()]
+    assert max(map(abs, moved)) > 0.01
     large = np.repeat(np.repeat(picture, 3, axis=0), 3, axis=1)
     assert all(max(one.picture.shape) == 800 for one in assessor.stress(large))
 
 
-def test_certainty_follows_the_margin_and_the_gate(assessor):
+def test_certainty_follows_the_margin_the_set_and_the_gate(assessor):
     base = assessor.assess(draw_lesion(21))
     margin = assessor.decision.clear_margin
 
-    def said(first, second, verdict=base.verdict):
-        rest = (1 - first - second) / 5
-        values = [first, second, *[rest] * 5]
-        prediction = replace(base.prediction, probabilities=tuple(values))
-        return assessor._judge(prediction, verdict, {}).certainty
+    def judge(verdict=base.verdict, **shares):
+        rest = (1 - sum(shares.values())) / (7 - len(shares))
+        values = tuple(shares.get(code, rest) for code in HAM10000.codes)
+        return assessor._judge(replace(base.prediction, probabilities=values), verdict, {})
 
-    assert said(0.5 + margin / 2, 0.5 - margin / 2) == "clear_lead"
-    assert said(0.49 + margin / 2, 0.51 - margin / 2) == "undecided"
-    assert said(0.35, 0.24) == "cannot_assess"
-    assert said(0.36, 0.24) == "undecided"
-    assert said(0.9, 0.05, Verdict(0.1, "blurred")) == "cannot_assess"
+    def said(**shares):
+        return judge(**shares).certainty
+
+    assert said(mel=0.5 + margin / 2, nv=0.5 - margin / 2) == "clear_lead"
+    assert said(mel=0.49 + margin / 2, nv=0.51 - margin / 2) == "undecided"
+    assert said(nv=0.35, bkl=0.24) == "cannot_assess"
+    assert said(mel=0.44, bkl=0.13) == "cannot_assess"  # the lead is wide, but of too little
+    assert said(nv=0.97, bkl=0.03) == "clear_lead"
+    # A benign class has no clear lead while a malignant one is plausible, and the malignant one is named.
+    held = judge(nv=0.6, bkl=0.2, mel=0.15)
+    assert held.certainty == "undecided"
+    assert [label.code for label in held.leaders] == ["nv", "mel"]
+    assert describe_certainty(held) == "Undecided between Melanocytic naevus and Melanoma"
+    assert judge(Verdict(0.1, "blurred"), nv=0.9, bkl=0.05).certainty == "cannot_assess"
     assert base.leaders[0] == base.prediction.top
     assert describe_certainty(base) == "Clear lead"
-    undecided = replace(base, certainty="undecided")
-    first, second = undecided.leaders
-    assert describe_certainty(undecided) == f"Undecided between {first.name} and {second.name}"
     assert describe_certainty(replace(base, certainty="cannot_assess")) == "Cannot assess"
     assert describe_certainty(replace(base, certainty=None)) == ""
 
