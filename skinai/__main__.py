@@ -344,6 +344,7 @@ def _evaluate(
     from skinai.evaluation.report import REPORT_FILE, evaluate_predictions, read_report, write_report
 
     bundle = load_bundle(folder)
+    calibration = bundle.facts.get("calibration")
     predictions = folder / predictions_file(subset)
     if subset == "test" and not predictions.exists():
         if read is None:
@@ -356,7 +357,7 @@ def _evaluate(
 
         look_at_test(folder, read(), purpose=purpose, by_picture=by_picture, verbose=not as_json, say=say)
     if not (folder / DECISION_FILE).exists():
-        fit_decision(folder, fingerprint=bundle.fingerprint, labels=bundle.labels)
+        fit_decision(folder, fingerprint=bundle.fingerprint, labels=bundle.labels, calibration=calibration)
     decision = read_decision(folder, fingerprint=bundle.fingerprint, labels=bundle.labels)
     report = evaluate_predictions(
         predictions,
@@ -365,6 +366,7 @@ def _evaluate(
         subset=subset,
         labels=bundle.labels,
         decision=decision,
+        calibration=calibration,
     )
     if subset == "test":
         if not (folder / REPORT_FILE).exists():

@@ -461,6 +461,20 @@ SCORES = {
     ),
 }
 MELANOMA_AUC = ("Melanoma AUC", "How often a melanoma gets a greater melanoma probability than another lesion.")
+CALIBRATION_BEFORE = (
+    "Calibration error before",
+    "The same without the calibration that was fitted on the valid subset.",
+)
+CERTAINTY_NAMES = {
+    "clear_lead": "Clear lead",
+    "undecided": "Undecided between two (right: one of them)",
+    "cannot_assess": "Cannot assess",
+}
+CERTAINTY_REPORT = (
+    "The margin of a clear lead was fixed on the valid subset; a benign diagnosis never has one while a malignant one "
+    "is plausible. Refused pictures are counted here by their probabilities."
+)
+CERTAINTY_MISSED = "Of the {n:,} malignant or pre-malignant pictures, {share} got a clear lead for a benign diagnosis."
 RULES_TITLE = "Rules fixed on valid, tried here"
 RULES_REMARK = (
     "A threshold on the summed malignant probability was fixed on the valid subset for the share named; these are the "

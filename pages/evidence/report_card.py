@@ -32,6 +32,7 @@ def main() -> None:
     show_classes(report)
     show_scores(report)
     if "coverage" in report.decision:
+        show_certainty(report)
         show_rules(report)
     show_gate(bundle, report)
     show_models(bundle, report)
@@ -118,11 +119,33 @@ def show_scores(report: EvaluationReport) -> None:
     figures = {wording.SCORES[name]: estimate for name, estimate in report.scores.items()}
     if "mel" in report.classes:
         figures = {wording.MELANOMA_AUC: report.classes["mel"]["auc"]} | figures
+    if "calibration_error_before" in report.decision:
+        figures[wording.CALIBRATION_BEFORE] = report.decision["calibration_error_before"]
     rows = [
         {"Figure": name, "Value": str(estimate), "n": estimate.n, "What it means": meaning}
         for (name, meaning), estimate in figures.items()
     ]
     components.show_table(pd.DataFrame(rows), alt="How well the probabilities rank and are calibrated")
+
+
+def show_certainty(report: EvaluationReport) -> None:
+    """Show how often each of the fixed words is said, and how often the answer is right then."""
+    if "clear_lead" not in report.decision:
+        return
+    figures = {name: report.decision[name] for name in ("clear_lead", "undecided", "cannot_assess")}
+    right = {"clear_lead": "clear_lead:right", "undecided": "undecided:either"}
+    rows = [
+        {
+            "Said": wording.CERTAINTY_NAMES[name],
+            "Share of the pictures": str(estimate),
+            "Right": str(report.decision[right[name]]) if name in right else "",
+        }
+        for name, estimate in figures.items()
+    ]
+    components.show_table(pd.DataFrame(rows), alt="How sure the answers are, and how often they are right then")
+    slipped = report.decision.get("malignant_with_benign_clear_lead")
+    missed = wording.CERTAINTY_MISSED.format(n=slipped.n, share=slipped) if slipped is not None else ""
+    st.markdown(f"{wording.CERTAINTY_REPORT} {missed}")
 
 
 def show_rules(report: EvaluationReport) -> None:

@@ -121,7 +121,9 @@ class Decision:
         return (probabilities >= limits - 1e-9) | (probabilities == probabilities.max(axis=1, keepdims=True))
 
 
-def fit_decision(folder: Path, *, fingerprint: str, labels: LabelSet = HAM10000) -> Decision:
+def fit_decision(
+    folder: Path, *, fingerprint: str, labels: LabelSet = HAM10000, calibration: Mapping[str, Any] | None = None
+) -> Decision:
     """Fit the rules on the stored predictions for `valid` and write ``decision.json``.
 
     The prediction sets are class-conditional (Vovk 2012, arXiv:1209.2673): each class has its own quantile of
@@ -134,6 +136,8 @@ def fit_decision(folder: Path, *, fingerprint: str, labels: LabelSet = HAM10000)
     fingerprint : str
         The model's.
     labels : LabelSet
+    calibration : mapping, optional
+        The model's calibration, fitted on `valid` and folded into its last layer; written down for the reader.
     """
     from skinai.data.predictions import probability_matrix, read_predictions  # pandas, which serving does without
 
@@ -183,6 +187,9 @@ def fit_decision(folder: Path, *, fingerprint: str, labels: LabelSet = HAM10000)
             "accuracy": round(float(right[clear].mean()), 4) if clear.any() else None,
         },
     }
+    if calibration is not None:
+        kept = {name: calibration[name] for name in ("temperature", "exponent", "offset")}
+        facts["calibration"] = kept | {"where": "in the network's last layer"}
     write_json(folder / DECISION_FILE, facts)
     return decision
 

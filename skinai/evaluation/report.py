@@ -103,6 +103,7 @@ class EvaluationReport:
         ``clear_lead:right``: how often the top class then is right, and ``clear_lead:right:CODE`` where it is this one;
         ``undecided:either``: how often one of the two is. ``malignant_with_benign_clear_lead``: the share of the
         malignant pictures that a benign class has a clear lead for.
+        ``calibration_error_before``: the calibration error without calibration.
         ``refused``: the share of these pictures that the gate refuses; the other figures count them as answered.
         Empty without rules and gate.
     class_lesions : mapping of str to int
@@ -181,6 +182,7 @@ def evaluate_predictions(
     subset: str,
     labels: LabelSet = HAM10000,
     decision: Decision | None = None,
+    calibration: Mapping[str, Any] | None = None,
 ) -> EvaluationReport:
     """Compute the report of a stored table of predictions.
 
@@ -193,6 +195,9 @@ def evaluate_predictions(
     labels : LabelSet
     decision : Decision, optional
         The rules to evaluate.
+    calibration : mapping, optional
+        ``temperature`` and ``offset`` that the model's probabilities were calibrated with; the calibration error
+        without them is then in the report too.
     """
     table = read_predictions(path, labels)
     truth = np.array([labels.index(code) for code in table["truth"]])
@@ -221,7 +226,8 @@ def evaluate_predictions(
         classes=classes,
         scores=scores,
         decision=({} if decision is None else _estimate_decision(decision, truth, probabilities, weights, labels))
-        | _estimate_gate(table, weights),
+        | _estimate_gate(table, weights)
+        | ({} if calibration is None else _estimate_uncalibrated(calibration, truth, probabilities, weights)),
         class_lesions={code: int(lesions.get(code, 0)) for code in labels.codes},
         confusion=confusion,
     )
@@ -389,6 +395,19 @@ def _estimate_gate(table: pd.DataFrame, weights: np.ndarray) -> dict[str, Estima
         return {}
     refused = (table[GATE_COLUMN] != "").to_numpy()
     return {"refused": _estimate(weights @ refused / weights.sum(axis=1), len(refused))}
+
+
+def _estimate_uncalibrated(
+    calibration: Mapping[str, Any], truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray
+) -> dict[str, Estimate]:
+    """Return the calibration error of the probabilities that the network gave before it was calibrated."""
+    # Six decimals are stored, so what was smaller is not known better than that.
+    logits = np.log(np.maximum(probabilities, 1e-6)) * calibration["temperature"] - np.array(calibration["offset"])
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    raw = odds / odds.sum(axis=1, keepdims=True)
+    right = raw.argmax(axis=1) == truth
+    values = _reflect(metrics.expected_calibration_error(right, raw.max(axis=1), weights))
+    return {"calibration_error_before": _estimate(values, len(truth))}
 
 
 def _reflect(values: np.ndarray) -> np.ndarray:
