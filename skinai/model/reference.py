@@ -40,6 +40,8 @@ class ReferenceIndex:
     directions : ndarray of shape (dimensions, channels), float32
     prints : ndarray of shape (n, 32), uint8
         Difference hash of each frame, 256 bits; of shape (0, 32) in folders of version 0.1.0.
+    methods : ndarray of shape (n,), str
+        How each diagnosis was established, in the data set's own words; of shape (0,) where nobody stated it.
     """
 
     image_ids: np.ndarray
@@ -49,6 +51,7 @@ class ReferenceIndex:
     mean: np.ndarray
     directions: np.ndarray
     prints: np.ndarray = field(default_factory=lambda: np.empty((0, _PRINT_BYTES), np.uint8))
+    methods: np.ndarray = field(default_factory=lambda: np.empty(0, dtype="U1"))
 
     def find_same(self, frame: np.ndarray) -> str | None:
         """Return the id of the training picture whose frame this is, also re-coded or resized; else None.
@@ -121,6 +124,7 @@ def build_reference(
     lesion_ids: np.ndarray,
     codes: np.ndarray,
     prints: np.ndarray | None = None,
+    methods: np.ndarray | None = None,
 ) -> ReferenceIndex:
     """Fit the projection on the embeddings, shape (n, channels), and project them."""
     from sklearn.decomposition import PCA  # scikit-learn takes a second to import, and serving does without it
@@ -132,7 +136,9 @@ def build_reference(
     index = ReferenceIndex(image_ids, lesion_ids, codes, np.empty((0, dimensions), np.float32), half[0], half[1])
     if prints is None:
         prints = index.prints
-    return ReferenceIndex(image_ids, lesion_ids, codes, index.project(embeddings), half[0], half[1], prints)
+    if methods is None:
+        methods = index.methods
+    return ReferenceIndex(image_ids, lesion_ids, codes, index.project(embeddings), half[0], half[1], prints, methods)
 
 
 def write_reference(index: ReferenceIndex, path: Path) -> None:
@@ -147,6 +153,7 @@ def write_reference(index: ReferenceIndex, path: Path) -> None:
         mean=index.mean.astype(np.float16),
         directions=index.directions.astype(np.float16),
         prints=index.prints,
+        methods=index.methods.astype(str),
     )
     write_atomic(path, buffer.getvalue())
 
@@ -164,6 +171,7 @@ def read_reference(path: Path) -> ReferenceIndex:
             names = [file[name] for name in ("image_ids", "lesion_ids", "codes")]
             vectors, mean, directions = (file[name].astype(np.float32) for name in ("vectors", "mean", "directions"))
             prints = file["prints"] if "prints" in file else np.empty((0, _PRINT_BYTES), np.uint8)
+            methods = file["methods"] if "methods" in file else np.empty(0, dtype="U1")
     except FileNotFoundError as error:
         raise ModelError(f"{path.name} is missing in {path.parent}.") from error
     except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, OSError, EOFError) as error:
@@ -173,7 +181,9 @@ def read_reference(path: Path) -> ReferenceIndex:
         raise ModelError(f"{path} is damaged.")
     if prints.dtype != np.uint8 or prints.shape not in ((len(vectors), _PRINT_BYTES), (0, _PRINT_BYTES)):
         raise ModelError(f"{path} is damaged.")
-    return ReferenceIndex(names[0], names[1], names[2], vectors, mean, directions, prints)
+    if methods.shape not in ((len(vectors),), (0,)):
+        raise ModelError(f"{path} is damaged.")
+    return ReferenceIndex(names[0], names[1], names[2], vectors, mean, directions, prints, methods)
 
 
 def _to_length_1(values: np.ndarray) -> np.ndarray:

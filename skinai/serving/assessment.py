@@ -41,12 +41,15 @@ class SimilarCase:
     label : Label
     similarity : float
         Cosine, from -1 to 1.
+    method : str
+        How the diagnosis was established, such as ``"histo"``; empty where nobody stated it.
     """
 
     image_id: str
     lesion_id: str
     label: Label
     similarity: float
+    method: str = ""
 
 
 @dataclass(frozen=True)
@@ -353,6 +356,7 @@ class Assessor:
                 str(self.reference.lesion_ids[row]),
                 labels.by_code(str(self.reference.codes[row])),
                 float(similarity),
+                str(self.reference.methods[row]) if len(self.reference.methods) else "",
             )
             for row, similarity in zip(rows, similarities, strict=True)
         ]

@@ -276,7 +276,9 @@ def _write_reference(model: keras.Model, out: Path, frames: Frames) -> None:
     embedding = run_network(keras.Model(model.input, model.get_layer(EMBEDDING).output), frames.pixels)
     image_ids, lesion_ids, codes = (frames.table[column].to_numpy() for column in ("image_id", "lesion_id", "dx"))
     prints = np.stack([take_print(frame) for frame in frames.pixels])
-    write_reference(build_reference(embedding, image_ids, lesion_ids, codes, prints), out / REFERENCE_FILE)
+    methods = frames.table["dx_type"].to_numpy() if "dx_type" in frames.table.columns else None
+    index = build_reference(embedding, image_ids, lesion_ids, codes, prints, methods)
+    write_reference(index, out / REFERENCE_FILE)
 
 
 def write_folder_predictions(

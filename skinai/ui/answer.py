@@ -201,9 +201,9 @@ def show_similar(picture: np.ndarray, assessment: Assessment, assessor: Assessor
             "Similarity": [f"{case.similarity:.2f}" for case in cases],
         }
     )
-    found = [resources.find_picture(case.image_id) for case in cases]
-    if is_isic and any(found):
-        rows["Established by"] = [wording.METHODS.get(at[1], at[1]) if at else "not known here" for at in found]
+    if any(case.method for case in cases):
+        rows["Established by"] = [wording.METHODS.get(case.method, case.method) for case in cases]
+    if is_isic:
         _show_thumbnails([case.image_id for case in cases], [case.label.name for case in cases])
     components.show_table(rows, alt="The nearest training pictures")
     st.caption(wording.SIMILAR_REMARK)
@@ -214,7 +214,7 @@ def _show_thumbnails(image_ids: Sequence[str], names: Sequence[str]) -> None:
     found = [
         (image_id, name, resources.find_picture(image_id)) for image_id, name in zip(image_ids, names, strict=True)
     ]
-    there = [(image_id, name, at[0]) for image_id, name, at in found if at is not None]
+    there = [(image_id, name, path) for image_id, name, path in found if path is not None]
     if not there:
         return
     for column, (image_id, name, path) in zip(st.columns(len(there)), there, strict=True):

@@ -135,10 +135,9 @@ def list_holdout_pictures(bundle: Bundle) -> list[HoldoutPicture]:
     return [HoldoutPicture(row["image"], paths[row["image"]], row["truth"]) for row in (chosen[at] for at in order)]
 
 
-def find_picture(image_id: str) -> tuple[Path, str] | None:
-    """Return a picture's place in the data folder and how its diagnosis was established; None where it is not there."""
-    path = _find_pictures().get(image_id)
-    return None if path is None else (path, _find_methods().get(image_id, "unknown"))
+def find_picture(image_id: str) -> Path | None:
+    """Return where a picture lies in the data folder; None where it is not there."""
+    return _find_pictures().get(image_id)
 
 
 def list_reports(bundle: Bundle) -> list[EvaluationReport]:
@@ -170,11 +169,7 @@ def load_claim_reports() -> dict[str, EvaluationReport]:
 
 
 def _find_pictures() -> dict[str, Path]:
-    return _read_data(_data_folder())[0]
-
-
-def _find_methods() -> dict[str, str]:
-    return _read_data(_data_folder())[1]
+    return _read_data(_data_folder())
 
 
 def _data_folder() -> str:
@@ -223,14 +218,13 @@ def _load_predictions(path: str, changed_at: int, expected_hash: str, _labels: L
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)
-def _read_data(folder: str) -> tuple[dict[str, Path], dict[str, str]]:
-    """Return the path of each picture of HAM10000, and how its diagnosis was established."""
+def _read_data(folder: str) -> dict[str, Path]:
+    """Return the path of each picture of HAM10000."""
     if not folder:
-        return {}, {}
+        return {}
     try:
         present = read_data_folder(Path(folder)).present
     except SkinaiError:
         LOG.warning("The data folder %s is no HAM10000 folder; no picture of it is shown.", folder)
-        return {}, {}
-    ids = present["image_id"]
-    return dict(zip(ids, present["path"], strict=True)), dict(zip(ids, present["dx_type"], strict=True))
+        return {}
+    return dict(zip(present["image_id"], present["path"], strict=True))

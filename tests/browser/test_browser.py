@@ -324,7 +324,7 @@ def test_fifty_pictures_take_at_most_10_seconds_and_failures_are_listed(page, se
     assert time.monotonic() - start < 10
     assert page.get_by_text("49 of 50 answered, 0 refused by the gate, 1 not readable.").count() == 1
     with page.expect_download() as download:
-        page.get_by_role("button", name="CSV").click()
+        page.get_by_role("button", name="CSV", exact=True).click()
     lines = Path(download.value.path()).read_text().splitlines()
     assert len(lines) == 51
     assert "The file is not a JPEG, PNG or DICOM picture." in lines[50]

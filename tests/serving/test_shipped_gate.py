@@ -1,6 +1,7 @@
 """The shipped gate refuses what it says it refuses, and lets dermoscopy pass."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from skinai.data.images import read_picture
 from skinai.data.metadata import read_data_folder
 from skinai.data.split import read_split
 from skinai.evaluation.report import read_report
-from skinai.model.gates import PASSES
+from skinai.model.gates import PASSES, SENTENCES
 from skinai.serving.assessment import Assessor
 
 # What is to be refused at least, by kind; the kinds are those of gates.json.
@@ -94,6 +95,31 @@ def test_holdout_pictures_pass_and_their_wrecks_do_not(assessor, real_data, ship
     assert share_refused(assessor, swapped) >= 0.80
     enlarged = [np.asarray(Image.fromarray(p).resize((600, 450))) for p in pictures]
     assert share_refused(assessor, enlarged) <= 0.07
+
+
+@pytest.mark.data
+def test_skin_without_a_lesion_is_refused_with_its_sentence(assessor, real_data, shipped_model):
+    """Skin put together from a corner, as the gate was fitted on, but of holdout pictures and at their full size."""
+    split = read_split(shipped_model / "split.csv")
+    held = set(split.loc[split["subset"] == "test", "image_id"])
+    rows = read_data_folder(real_data).present
+    paths = rows.loc[rows["image_id"].isin(held), "path"].tolist()[::55]
+    reasons = []
+    for path in paths:
+        picture = read_picture(path)
+        height, width = (side // 5 for side in picture.shape[:2])
+        skin = np.pad(picture[:height, :width], ((0, 4 * height), (0, 4 * width), (0, 0)), mode="symmetric")
+        reasons += assessor.assess(np.ascontiguousarray(skin)).reasons
+    assert len(reasons) >= 0.9 * len(paths)
+    sentence = "No lesion stands in the middle of the picture: it is absent or cut off."
+    assert sum(reason == ("no_lesion", sentence) for reason in reasons) >= 0.5 * len(paths)
+
+
+def test_the_guide_lists_every_reason_with_its_exact_sentence():
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "analyse.md").read_text(encoding="utf-8")
+    assert SENTENCES
+    for code, sentence in SENTENCES.items():
+        assert f"| `{code}` | {sentence} |" in guide
 
 
 @pytest.mark.data

@@ -50,10 +50,22 @@ def test_what_was_fitted_and_held_out_is_counted(gated_model):
     assert set(facts["fitted_on"]["pictures"]) == set(KINDS)
     assert min(facts["fitted_on"]["pictures"].values()) > 0
     assert facts["valid"]["pictures"] == len((gated_model / "predictions_valid.csv").read_text().splitlines()) - 1
-    names = {"enlarged", "blurred", "channels_swapped", "contrast", "light", "inverted", "natural", "photographs"}
+    names = {
+        "enlarged",
+        "blurred",
+        "absent",
+        "cut_off",
+        "channels_swapped",
+        "contrast",
+        "light",
+        "inverted",
+        "natural",
+        "photographs",
+    }
     assert names < set(facts["held_out"])
     # Three runs of 20 neighbours: the second is held out; the broken file lies in the fourth, and counts nowhere.
-    assert facts["held_out"]["photographs"]["pictures"] == 20
+    # A part and the whole of each is looked at.
+    assert facts["held_out"]["photographs"]["pictures"] == 2 * 20
     assert read_gates(gated_model, fingerprint=load_bundle(gated_model).fingerprint) is not None
 
 
