@@ -18,11 +18,10 @@ from skinai.labels import LabelSet
 from skinai.serving.assessment import Assessor
 from skinai.serving.batch import BatchRow, assess_files, describe_row
 from skinai.ui import components, resources
-from skinai.ui.intake import SHOWN
+from skinai.ui.intake import SHOWN, UPLOAD_TYPES
 
 MOST_PICTURES = 500
 THUMBNAIL_PX = 96
-SUFFIXES = ["jpg", "jpeg", "png", "dcm"]
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def ask_for_files() -> list[Any]:
     folder = st.toggle(wording.BATCH_FOLDER_LABEL, key="folder")
     files = st.file_uploader(
         wording.BATCH_LABEL,
-        type=[*SUFFIXES, *([] if folder else ["zip"])],
+        type=[*UPLOAD_TYPES, *([] if folder else ["zip"])],
         accept_multiple_files="directory" if folder else True,
         max_upload_size=wording.MAX_UPLOAD_MB,
         key="batch_folder" if folder else "batch_files",

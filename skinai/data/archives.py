@@ -60,28 +60,23 @@ def read_archive(content: bytes) -> Iterator[tuple[str, bytes]]:
     unpacked = 0
     archive = _open(content)
     for info in _list_wanted(archive):
-        parts: list[bytes] | None = []
-        size = 0
+        data = bytearray()
         try:
             if info.compress_type not in _BOUNDED:
                 raise zipfile.BadZipFile
             with archive.open(info) as stream:
-                while parts is not None and size <= MAX_BYTES and (part := stream.read(1024 * 1024)):
-                    parts.append(part)
-                    size += len(part)
+                while len(data) <= MAX_BYTES and (part := stream.read(1024 * 1024)):
+                    data += part
+                    # Counted before the checksum is, which may fail.
                     unpacked += len(part)
                     if unpacked > MAX_UNPACKED_BYTES:
-                        raise _TooMuch
-        except _TooMuch:
-            most = MAX_UNPACKED_BYTES // 1024 // 1024
-            raise DataError(f"The archive holds more than {most} MB of pictures.") from None
+                        most = MAX_UNPACKED_BYTES // 1024 // 1024
+                        raise DataError(f"The archive holds more than {most} MB of pictures.")
+        except DataError:
+            raise
         except Exception:  # damaged, locked with a password, or packed in another way; zipfile raises many types
-            parts = None
-        yield info.filename, b"".join(parts)[: MAX_BYTES + 1] if parts else b""
-
-
-class _TooMuch(Exception):  # noqa: N818, never leaves this module
-    """More was unpacked than is read."""
+            data.clear()
+        yield info.filename, bytes(data[: MAX_BYTES + 1])
 
 
 def _open(content: bytes) -> zipfile.ZipFile:

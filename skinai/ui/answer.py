@@ -229,11 +229,11 @@ def show_steadiness(agreement: Agreement, picture: np.ndarray, assessment: Asses
     """Show whether the answer holds when the picture is mirrored and turned, and on request under artefacts."""
     st.header(wording.AGREEMENT_TITLE)
     st.markdown(wording.describe_agreement(agreement, assessment.prediction.top))
-    _show_stress(picture, assessment, assessor)
+    _show_stress(picture, assessor)
 
 
 @st.fragment
-def _show_stress(picture: np.ndarray, assessment: Assessment, assessor: Assessor) -> None:
+def _show_stress(picture: np.ndarray, assessor: Assessor) -> None:
     if not st.button(wording.STRESS_BUTTON, key="stress"):
         return
     results = assessor.stress(picture)

@@ -13,7 +13,7 @@ import streamlit as st
 
 from skinai import wording
 from skinai.data.dicom import decode_dicom, is_dicom, read_identifiers
-from skinai.data.images import decode_picture
+from skinai.data.images import SUFFIXES, decode_picture
 from skinai.errors import PictureError
 from skinai.labels import Label
 from skinai.model.bundle import Bundle
@@ -25,7 +25,7 @@ from skinai.ui.paste import MAX_PASTED_MB, ask_for_pasted
 FILE, PASTE, CAMERA, EXAMPLE, HOLDOUT = ("A file", "Paste", "The camera", "A drawn example", "A holdout picture")
 # Where the session keeps which pictures the model has answered for, so that an own answer cannot come after.
 SHOWN = "shown_pictures"
-SUFFIXES = ["jpg", "jpeg", "png", "dcm"]
+UPLOAD_TYPES = [suffix.removeprefix(".") for suffix in SUFFIXES]
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -93,7 +93,7 @@ def _ask_for_files() -> list[GivenPicture]:
     several = st.toggle(wording.SEVERAL_LABEL, help=wording.SEVERAL_HELP, key="several")
     files = st.file_uploader(
         wording.UPLOAD_SEVERAL_LABEL if several else wording.UPLOAD_LABEL,
-        type=SUFFIXES,
+        type=UPLOAD_TYPES,
         help=wording.UPLOAD_HELP,
         max_upload_size=wording.MAX_UPLOAD_MB,
         accept_multiple_files=several,
