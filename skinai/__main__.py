@@ -1,5 +1,5 @@
-"""The command line: ``python -m skinai split | train | ensemble | gates | runs | evaluate | predict | record | stress |
-app``.
+"""The command line: ``python -m skinai split | train | ensemble | gates | cases | runs | evaluate | compare | decide |
+predict | record | stress | app``.
 
 Each command is a few lines that call one room. Heavy imports stay inside the command that needs them, so that
 `predict` answers quickly and never loads TensorFlow.
@@ -11,9 +11,9 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from skinai import __version__
 from skinai.errors import SkinaiError, UsageError
@@ -23,7 +23,9 @@ from skinai.wording import NOT_A_DEVICE, NOTICE
 
 if TYPE_CHECKING:  # importing it costs pandas, which `predict` does without
     from skinai.data.metadata import DataFolder
+    from skinai.evaluation.checks import Check
     from skinai.evaluation.report import EvaluationReport
+    from skinai.labels import LabelSet
     from skinai.model.bundle import Bundle
     from skinai.serving.files import FileAnswer
 
@@ -137,6 +139,7 @@ def run_runs(options: argparse.Namespace) -> int:
 
     if options.compare:
         from skinai.evaluation.comparison import compare_predictions
+        from skinai.exports.text import format_comparison
 
         first, second = (read_run(Path(folder)) for folder in options.compare)
         changed = sorted(
@@ -146,12 +149,9 @@ def run_runs(options: argparse.Namespace) -> int:
         )
         for name in changed:
             print(f"{name:<22}{first.configuration.get(name)!s:<20}{second.configuration.get(name)}")
-        print(
-            f"\n{'on valid':<22}{first.folder.name:<20}{second.folder.name:<20}difference (95 %, bootstrap by lesion)"
-        )
         labels = load_bundle(first.folder).labels if (first.folder / BUNDLE_FILE).exists() else HAM10000
-        for name, (a, b, difference) in compare_predictions(first.folder, second.folder, labels=labels).items():
-            print(f"{name.replace('_', ' '):<22}{a:<20.3f}{b:<20.3f}{difference}")
+        comparison = compare_predictions(first.folder, second.folder, labels=labels)
+        print(f"\non valid: {format_comparison(comparison, first.folder.name, second.folder.name)}")
         return 0
     folders = [Path(folder) for folder in options.folders]
     if not folders:
@@ -180,12 +180,79 @@ def run_runs(options: argparse.Namespace) -> int:
 
 
 def run_evaluate(options: argparse.Namespace) -> int:
-    """Print the report of the stored predictions."""
+    """Print the report of stored predictions, of a model folder or of any pair of tables."""
+    if options.predictions or options.truth:
+        return _evaluate_pair(options)
+    if options.split:
+        raise UsageError("--split goes with --predictions and --truth; a model folder has its own.")
     if options.folder and options.model:
         raise UsageError("Name the model once, as FOLDER or with --model.")
     folder = find_model_folder(options.folder or options.model)
     read = (lambda: _read_data(options)) if options.data else None
-    return _evaluate(folder, options.subset, read, purpose=options.purpose, as_json=options.json)
+    code = _evaluate(folder, options.subset, read, purpose=options.purpose, as_json=options.json)
+    if options.isic:
+        from skinai.artefacts import predictions_file
+        from skinai.data.predictions import read_predictions
+        from skinai.evaluation.scoring import write_pair
+
+        labels = _identify(folder)[2]
+        table = read_predictions(folder / predictions_file(options.subset), labels)
+        written = write_pair(table, Path(options.isic), labels)
+        print(f"Wrote {' and '.join(str(path) for path in written)}.", file=sys.stderr)
+    if options.bundle:
+        from skinai.artefacts import write_atomic
+        from skinai.exports.evidence import build_evidence
+
+        write_atomic(Path(options.bundle), build_evidence(folder))
+        print(f"Wrote {options.bundle}; open index.html in it.", file=sys.stderr)
+    return code
+
+
+def run_compare(options: argparse.Namespace) -> int:
+    """Compare the stored predictions of two model folders."""
+    from skinai.evaluation.comparison import compare_predictions
+    from skinai.exports.text import format_comparison
+
+    first, second = (find_model_folder(folder) for folder in (options.first, options.second))
+    labels = load_bundle(first).labels if (first / BUNDLE_FILE).exists() else HAM10000
+    comparison = compare_predictions(first, second, subset=options.subset, labels=labels)
+    if options.json:
+        print(comparison.frame().to_json(orient="records", indent=1))
+    else:
+        print(f"on {options.subset}: {format_comparison(comparison, first.name, second.name)}")
+    return 0
+
+
+def run_decide(options: argparse.Namespace) -> int:
+    """Fit the decision rules anew, on `valid`."""
+    from skinai.evaluation.decision import OPERATING_POINTS, fit_decision
+
+    folder = find_model_folder(options.folder)
+    bundle = load_bundle(folder)
+    decision = fit_decision(
+        folder,
+        fingerprint=bundle.fingerprint,
+        labels=bundle.labels,
+        calibration=bundle.facts.get("calibration"),
+        names=options.point or OPERATING_POINTS,
+        coverage=options.coverage,
+    )
+    for point in decision.operating_points:
+        print(f"{point.name:<20}threshold {point.threshold:.6f}")
+    print(
+        f"Wrote version {decision.version} of decision.json, fitted on valid; `evaluate` shows what it reaches on test."
+    )
+    return 0
+
+
+def run_cases(options: argparse.Namespace) -> int:
+    """Write what is known of each test picture besides its probabilities."""
+    data = _read_data(options)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from skinai.training.run import describe_cases
+
+    describe_cases(find_model_folder(options.folder), data)
+    return 0
 
 
 def run_predict(options: argparse.Namespace) -> int:
@@ -317,8 +384,10 @@ def run_app(options: argparse.Namespace) -> NoReturn:
     folder = find_model_folder(options.model)
     load_bundle(folder)
     environment = os.environ | {"SKINAI_MODEL": str(folder.resolve())}
+    if options.workbench:
+        environment["SKINAI_WORKBENCH"] = "1"
     os.chdir(script.parent)  # where .streamlit/config.toml lies
-    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(options.port)]
+    command = [sys.executable, "-m", "skinai.ui.server", str(script), "--server.port", str(options.port)]
     os.execve(sys.executable, command, environment)
 
 
@@ -340,11 +409,12 @@ def _evaluate(
     by_picture: bool = False,
 ) -> int:
     from skinai.artefacts import predictions_file
+    from skinai.evaluation.checks import check_folder
     from skinai.evaluation.decision import DECISION_FILE, fit_decision, read_decision
     from skinai.evaluation.report import REPORT_FILE, evaluate_predictions, read_report, write_report
+    from skinai.exports.text import format_checks, format_report
 
-    bundle = load_bundle(folder)
-    calibration = bundle.facts.get("calibration")
+    name, fingerprint, labels, calibration = _identify(folder)
     predictions = folder / predictions_file(subset)
     if subset == "test" and not predictions.exists():
         if read is None:
@@ -357,53 +427,99 @@ def _evaluate(
 
         look_at_test(folder, read(), purpose=purpose, by_picture=by_picture, verbose=not as_json, say=say)
     if not (folder / DECISION_FILE).exists():
-        fit_decision(folder, fingerprint=bundle.fingerprint, labels=bundle.labels, calibration=calibration)
-    decision = read_decision(folder, fingerprint=bundle.fingerprint, labels=bundle.labels)
+        fit_decision(folder, fingerprint=fingerprint, labels=labels, calibration=calibration)
+    decision = read_decision(folder, fingerprint=fingerprint, labels=labels)
     report = evaluate_predictions(
         predictions,
-        model_name=bundle.name,
-        fingerprint=bundle.fingerprint,
+        model_name=name,
+        fingerprint=fingerprint,
         subset=subset,
-        labels=bundle.labels,
+        labels=labels,
         decision=decision,
         calibration=calibration,
     )
+    checks: Sequence[Check] = ()
     if subset == "test":
-        if not (folder / REPORT_FILE).exists():
+        # The report follows from predictions and rules alone, so an older one is replaced without a look at pictures.
+        if not _is_written(report, folder):
             write_report(report, folder)
-        stored = read_report(folder, bundle.labels)
-        if stored.fingerprint != bundle.fingerprint:
-            raise SkinaiError(f"{REPORT_FILE} in {folder} belongs to the model {stored.fingerprint}.")
-    print(json.dumps(report.as_dict(), indent=1) if as_json else _format_report(report))
-    return 0
+        report = read_report(folder, labels)
+        checks = check_folder(folder, report, fingerprint=fingerprint)
+    if as_json:
+        facts = report.as_dict() | {"checks": [check.as_dict() for check in checks]}
+        print(json.dumps(facts, indent=1))
+    else:
+        print(format_report(report))
+        if checks:
+            print(f"\n{format_checks(checks)}")
+    return _tell_voiding(checks, f"{REPORT_FILE} in {folder}") if not by_picture else 0
 
 
-def _format_report(report: EvaluationReport) -> str:
-    lines = [
-        f"{report.model_name} ({report.fingerprint}) on {report.subset}: "
-        f"{report.pictures:,} pictures of {report.lesions:,} lesions",
-        "95 % intervals: bootstrap by lesion",
-        "",
-        f"{'':<20}{'model':<28}always {report.baseline_code}",
-    ]
-    for name, estimate in report.overall.items():
-        lines.append(f"{name.replace('_', ' '):<20}{estimate!s:<28}{report.baseline[name].value:.3f}")
-    lines += [f"{name.replace('_', ' '):<42}{estimate!s}" for name, estimate in report.scores.items()]
-    lines += ["", f"{'':<7}{'n':>5}  {'precision':<25}{'recall':<25}{'f1':<25}auc"]
-    for code, figures in report.classes.items():
-        cells = [f"{figures[name]!s:<25}" for name in ("precision", "recall", "f1", "auc")]
-        lines.append(f"{code:<7}{figures['recall'].n:>5}  {''.join(cells)}".rstrip())
-    if report.decision:
-        lines += ["", "rules fitted on valid"]
-        lines += [f"{name:<42}{estimate!s}" for name, estimate in report.decision.items()]
-    lines += [
-        "",
-        "confusion (rows: truth, columns: answer)",
-        "       " + "".join(f"{c:>7}" for c in report.labels.codes),
-    ]
-    for code, row in zip(report.labels.codes, report.confusion, strict=True):
-        lines.append(f"{code:<7}" + "".join(f"{count:>7}" for count in row))
-    return "\n".join(lines)
+def _identify(folder: Path) -> tuple[str, str, LabelSet, Mapping[str, Any] | None]:
+    """Return name, fingerprint, labels and calibration of a model, also of a run that was kept without its weights."""
+    from skinai.evaluation.report import REPORT_FILE
+
+    if (folder / BUNDLE_FILE).exists() or not (folder / REPORT_FILE).exists():
+        bundle = load_bundle(folder)
+        return bundle.name, bundle.fingerprint, bundle.labels, bundle.facts.get("calibration")
+    try:
+        facts = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
+        return str(facts["model"]), str(facts["fingerprint"]), HAM10000, None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{REPORT_FILE} in {folder} is damaged: {error}.") from error
+
+
+def _is_written(report: EvaluationReport, folder: Path) -> bool:
+    from skinai.errors import DataError
+    from skinai.evaluation.report import read_report
+
+    try:
+        return read_report(folder, report.labels).as_dict() == report.as_dict()
+    except DataError:
+        return False
+
+
+def _tell_voiding(checks: Sequence[Check], what: str) -> int:
+    """Say which issues make the figures untrue; return 2 if there are any."""
+    voiding = [check for check in checks if check.voiding]
+    for check in voiding:
+        print(f"skinai: {what} does not hold ({check.code}): {check.finding} {check.advice}", file=sys.stderr)
+    return 2 if voiding else 0
+
+
+def _evaluate_pair(options: argparse.Namespace) -> int:
+    from skinai.data.split import read_split
+    from skinai.evaluation.checks import check_table
+    from skinai.evaluation.report import evaluate_table
+    from skinai.evaluation.scoring import read_pair, score_challenge
+    from skinai.exports.text import format_checks, format_report, format_score
+
+    if not (options.predictions and options.truth):
+        raise UsageError("--predictions and --truth go together.")
+    if options.folder or options.model or options.isic or options.bundle or options.data:
+        raise UsageError("A pair of tables is scored by itself: no model, --data, --isic or --bundle beside it.")
+    table, weights = read_pair(options.predictions, options.truth)
+    split = read_split(options.split, by_picture=True) if options.split else None
+    counted = table[weights > 0].reset_index(drop=True)
+    report = evaluate_table(counted, model_name=options.predictions.name, subset=options.truth.name)
+    score = score_challenge(table, weights)
+    checks = check_table(counted, report, split=split)
+    if options.json:
+        facts = report.as_dict() | {
+            "challenge": {
+                "balanced_accuracy": score.balanced_accuracy,
+                "official": score.official,
+                "per_category": json.loads(score.per_category.to_json(orient="index", double_precision=15)),
+                "macro_average": json.loads(score.macro_average.to_json(double_precision=15)),
+            },
+            "checks": [check.as_dict() for check in checks],
+        }
+        print(json.dumps(facts, indent=1))
+    else:
+        print(f"{format_score(score)}\n\n{format_report(report)}\n\n{format_checks(checks)}")
+        if counted["lesion"].equals(counted["image"]):
+            print("\nNo lesion ids: intervals are by picture, too narrow where a lesion has several.")
+    return _tell_voiding(checks, "This pair")
 
 
 def _print_answer(answer: FileAnswer) -> None:
@@ -554,7 +670,40 @@ def _build_parser() -> argparse.ArgumentParser:
     _add_own_data(command)
     command.add_argument("--purpose", default="look on request", help=purpose_help)
     command.add_argument("--json", action="store_true")
+    command.add_argument(
+        "--predictions", metavar="FILE", type=Path, help="score any table in ISIC's format, with --truth"
+    )
+    command.add_argument(
+        "--truth", metavar="FILE", type=Path, help="its truth, one-hot as ISIC's or with image_id and dx"
+    )
+    command.add_argument("--split", metavar="FILE", type=Path, help="look for leaks in this split of such a pair")
+    command.add_argument("--isic", metavar="FOLDER", help="also write predictions and truth in ISIC's format")
+    command.add_argument("--bundle", metavar="FILE", help="also write card, figures, tables and hashes as one zip")
     command.set_defaults(run=run_evaluate)
+
+    command = commands.add_parser("compare", help="compare two models on the same pictures")
+    command.add_argument("first", metavar="FOLDER")
+    command.add_argument("second", metavar="FOLDER")
+    command.add_argument("--subset", choices=("valid", "test"), default="test")
+    command.add_argument("--json", action="store_true")
+    command.set_defaults(run=run_compare)
+
+    command = commands.add_parser("decide", help="fit thresholds and prediction sets anew on valid")
+    command.add_argument("folder", metavar="FOLDER", help="a model folder")
+    command.add_argument(
+        "--point",
+        action="append",
+        metavar="NAME",
+        help="an operating point, sensitivity_S or specificity_S; the first one given decides",
+    )
+    command.add_argument("--coverage", type=float, default=0.9, help="of the prediction sets; default: .9")
+    command.set_defaults(run=run_decide)
+
+    command = commands.add_parser("cases", help="describe the test pictures: quality and nearest training cases")
+    command.add_argument("folder", metavar="FOLDER", help="a model folder")
+    command.add_argument("--data", metavar="DIR", help=data_help)
+    _add_own_data(command)
+    command.set_defaults(run=run_cases)
 
     command = commands.add_parser("predict", help="answer for picture files")
     command.add_argument("paths", nargs="+", metavar="PATH", help="files, folders (searched below) and globs")
@@ -584,6 +733,9 @@ def _build_parser() -> argparse.ArgumentParser:
     command = commands.add_parser("app", help="start the app in the browser")
     command.add_argument("--model", metavar="FOLDER", help="default: the default model")
     command.add_argument("--port", type=int, default=8501)
+    command.add_argument(
+        "--workbench", action="store_true", help="let visitors write new decision rules, fitted on valid"
+    )
     command.set_defaults(run=run_app)
     return parser
 

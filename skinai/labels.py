@@ -126,6 +126,14 @@ HAM10000 = LabelSet(
     severity=("mel", "bcc", "akiec"),
 )
 
+# The class orders in circulation for these pictures: a network trained in one and shown in another looks plausible.
+CIRCULATING_ORDERS = {
+    "alphabetical codes": ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"),
+    "Kaggle's hmnist tables": ("akiec", "bcc", "bkl", "df", "nv", "vasc", "mel"),
+    "pandas categories of the full names": ("akiec", "bcc", "bkl", "df", "nv", "mel", "vasc"),
+    "ISIC challenge tables": ("mel", "nv", "bcc", "akiec", "bkl", "df", "vasc"),
+}
+
 
 def build_label_set(name: str, codes: Sequence[str], *, malignant: Sequence[str] = ()) -> LabelSet:
     """Return the label set of a user's own classes; their names are their codes.

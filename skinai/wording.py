@@ -9,6 +9,7 @@ from skinai.data.images import MAX_BYTES
 from skinai.labels import HAM10000, Label, LabelSet
 
 if TYPE_CHECKING:  # importing them costs pandas, which the command line does without
+    from skinai.evaluation.comparison import McNemar
     from skinai.evaluation.decision_support import PredictiveValues
     from skinai.serving.assessment import Agreement, Assessment
 
@@ -428,6 +429,7 @@ FIGURE_HELP = {
     "macro_f1": "The mean F1 of the seven classes, each counting the same.",
     "weighted_f1": "The mean F1 of the seven classes, each counting as often as it occurs.",
     "melanoma_recall": "The share of melanoma pictures for which melanoma was the most probable class.",
+    "cohens_kappa": "Agreement with the truth beyond what chance gives: 1 is perfect, 0 is chance.",
 }
 FIGURE_NAMES = {
     "accuracy": "Accuracy",
@@ -435,21 +437,61 @@ FIGURE_NAMES = {
     "macro_f1": "Macro F1",
     "weighted_f1": "Weighted F1",
     "melanoma_recall": "Melanoma recall",
+    "cohens_kappa": "Cohen's kappa",
+    "recall": "Recall (sensitivity)",
+    "precision": "Precision",
+    "specificity": "Specificity",
+    "f1": "F1",
+    "auc": "AUC",
+    "log_loss": "Log loss (less is better)",
+    "brier_score": "Brier score (less is better)",
+    "malignant_auc": "Malignant AUC",
 }
 GROUP_ERRORS = (
     "Of {malignant:,} pictures of malignant or pre-malignant lesions, {missed:,} got a benign diagnosis as the most "
     "probable one; of {benign:,} pictures of benign lesions, {alarmed:,} got a malignant or pre-malignant one."
 )
 SCORES_TITLE = "The probabilities themselves"
+_AT_SPECIFICITY = (
+    "The share of malignant pictures above the threshold that {share} % of the benign ones stay below; the threshold "
+    "is chosen on these very pictures, so it flatters."
+)
+_AT_SENSITIVITY = (
+    "The share of benign pictures below the threshold that {share} % of the malignant ones reach; chosen on these very "
+    "pictures, too."
+)
 SCORES = {
     "malignant_auc": (
         "Malignant AUC",
         "How often a malignant or pre-malignant lesion gets a greater summed malignant probability than a benign one.",
     ),
+    "malignant_average_precision": (
+        "Malignant average precision",
+        "Precision averaged over all sensitivities; its chance level is the share of malignant pictures.",
+    ),
     "malignant_sensitivity_at_specificity_80": (
         "Sensitivity at specificity .80",
-        "The share of malignant pictures above the threshold that 80 % of the benign ones stay below; the threshold is "
-        "chosen on these very pictures, so it flatters.",
+        _AT_SPECIFICITY.format(share=80),
+    ),
+    "malignant_sensitivity_at_specificity_90": (
+        "Sensitivity at specificity .90",
+        _AT_SPECIFICITY.format(share=90),
+    ),
+    "malignant_sensitivity_at_specificity_95": (
+        "Sensitivity at specificity .95",
+        _AT_SPECIFICITY.format(share=95),
+    ),
+    "malignant_specificity_at_sensitivity_80": (
+        "Specificity at sensitivity .80",
+        _AT_SENSITIVITY.format(share=80),
+    ),
+    "malignant_specificity_at_sensitivity_90": (
+        "Specificity at sensitivity .90",
+        _AT_SENSITIVITY.format(share=90),
+    ),
+    "malignant_specificity_at_sensitivity_95": (
+        "Specificity at sensitivity .95",
+        _AT_SENSITIVITY.format(share=95),
     ),
     "expected_calibration_error": (
         "Calibration error (ECE)",
@@ -457,7 +499,12 @@ SCORES = {
     ),
     "log_loss": (
         "Log loss",
-        "0 is perfect; always giving the classes' shares in the training pictures scores about 1.2.",
+        "0 is perfect; always giving the classes' shares in the training pictures scores about 1.2, and one wrong "
+        "answer given with certainty scores without bound.",
+    ),
+    "brier_score": (
+        "Brier score",
+        "The squared distance of the probabilities from the truth, summed over the classes: 0 is perfect, 2 the worst.",
     ),
 }
 MELANOMA_AUC = ("Melanoma AUC", "How often a melanoma gets a greater melanoma probability than another lesion.")
@@ -475,6 +522,10 @@ CERTAINTY_REPORT = (
     "is plausible. Refused pictures are counted here by their probabilities."
 )
 CERTAINTY_MISSED = "Of the {n:,} malignant or pre-malignant pictures, {share} got a clear lead for a benign diagnosis."
+RULES_CHANGED = (
+    "decision.json was changed after this report was made, so what its rules reach is not shown. "
+    "`python -m skinai evaluate {folder}` makes the report anew from the stored predictions."
+)
 RULES_TITLE = "Rules fixed on valid, tried here"
 RULES_REMARK = (
     "A threshold on the summed malignant probability was fixed on the valid subset for the share named; these are the "
@@ -538,3 +589,184 @@ PRIVACY = (
     "shown back without its metadata and never used for training. After the page is closed it can stay in memory until "
     "the server clears old sessions or is stopped. The program contacts no other computer."
 )
+
+# ---- the sections of the report card --------------------------------------------------------------------------------
+
+REPORT_HEAD = (
+    "Holdout run of **{name}**: {pictures:,} pictures of {lesions:,} lesions. Brackets hold 95 % intervals, from a "
+    "bootstrap that draws whole lesions."
+)
+SECTION_LABEL = "Section"
+SECTION_NAMES = {
+    "figures": "Figures",
+    "mistakes": "Mistakes",
+    "curves": "Curves",
+    "parts": "Subgroups",
+    "checks": "Checks",
+    "leak": "The leak",
+    "compare": "Compare models",
+    "thresholds": "Thresholds",
+    "documents": "Documents",
+}
+CONFUSION_REMARK = (
+    "Each row is what the lesion was, each column what the model held most probable. Click on a number to see its "
+    "pictures below, or choose truth and answer there."
+)
+CONFUSION_UNITS = {"counts": "counts", "rows": "share of each row", "columns": "share of each column"}
+CELL_TITLE = "The pictures of one cell"
+CELL_REMARK = "At first the melanomas that were taken for naevi."
+CELL_EMPTY = "No picture is in this cell."
+CELL_COUNT = "{pictures:,} pictures of {lesions:,} lesions, the most certain answer first."
+ONE_LABEL = "One of them in full"
+ONE_EMPTY = "Choose a picture"
+GALLERY_TITLE = "The most confident mistakes"
+GALLERY_REMARK = "All mistakes on these pictures: {counted}. Of each kind the twelve most confident ones are shown."
+MISTAKE_KINDS = {
+    "missed melanoma": "melanomas called benign",
+    "missed malignant": "other malignant ones called benign",
+    "other mistake": "other mistakes",
+}
+NO_CASES = "The nearest training cases are not known: `python -m skinai cases {folder} --data DIR` finds them."
+NO_PICTURE = (
+    "The picture itself and the map of where the model looked are shown where the data folder is present (SKINAI_DATA)."
+)
+MAP_CAPTION = "What the network saw, under the class activation map of {name}"
+PART_COLUMNS = {
+    "age_band": "Age band",
+    "sex": "Sex",
+    "localization": "Site",
+    "dx_type": "Established by",
+}
+MORE_PART_COLUMNS = {
+    "lesion_pictures": "Pictures of the lesion",
+    "sharpness": "Sharpness",
+    "dark_corners": "Dark corners",
+}
+CURVES_TITLE = "Curves"
+TARGET_LABEL = "Of what"
+TARGET_NAMES = {"malignant": "Summed malignant probability", "top": "The most probable diagnosis"}
+THRESHOLD_LABEL = "Threshold to look at"
+THRESHOLD_REMARK = (
+    "Moving this marks a point on the curves and writes nothing: thresholds of the summed malignant probability are "
+    "fixed on the valid subset (in force: {fixed}). A threshold that is picked here has seen the holdout pictures."
+)
+CURVE_FIGURES = {
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "precision": "Precision (positive predictive value here)",
+    "negative_predictive_value": "Negative predictive value here",
+    "net_benefit": "Net benefit",
+}
+CURVES = {
+    "roc": ("ROC", "How many more are found as more false alarms are allowed; the diamond is the threshold above."),
+    "precision_recall": (
+        "Precision and recall",
+        "How many of the alarms are right as more are found. Precision depends on how frequent the class is here.",
+    ),
+    "calibration": (
+        "Calibration",
+        "On the line, what is said comes true as often as it is said. The numbers are the pictures of each bin; a bin "
+        "with few has a wide interval.",
+    ),
+    "coverage_risk": (
+        "Coverage against risk",
+        "The share of wrong answers if only the pictures with the most certain answers were answered.",
+    ),
+    "decision_curve": (
+        "Decision curve",
+        "Net benefit: malignant lesions found, less benign ones called suspicious, weighed by the odds of the "
+        "threshold, for each picture. Above both dashed lines the model is worth more than acting on everybody or on "
+        "nobody; it holds for the share of malignant lesions among these pictures, which is higher than in a practice.",
+    ),
+}
+TABLE_LABEL = "The numbers as a table"
+PARTS_TITLE = "Subgroups"
+PARTS_EMPTY = (
+    "There are no subgroups: the report was made under other rules, or its pictures all belong to one. "
+    "`python -m skinai evaluate {folder}` makes it anew."
+)
+PARTS_REMARK = (
+    "Sensitivity and specificity are of the first threshold fixed on valid. A lesion with pictures in two parts counts "
+    "in both."
+)
+PARTS_HOLLOW = "Hollow points rest on fewer than 30 lesions."
+PARTS_FEW = "Too few lesions to say much: {figures}."
+PARTS_METHOD = (
+    "How a diagnosis was established tells the diagnosis itself: every malignant lesion was proven by histopathology, "
+    "so there is no sensitivity for the others, and the benign lesions that were cut out are the difficult ones."
+)
+PART_FIGURES = {
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "calibration_gap": "Predicted less observed malignant share",
+    "accuracy": "Accuracy",
+}
+CHECKS_TITLE = "What would make this report a lie"
+CHECKS_REMARK = (
+    "{checks} named checks, run on the files as they are now; {issues} found an issue. docs/evaluation.md says what "
+    "each of them does."
+)
+CHECK_STATES = {"passed": "✓ passed", "issue": "! issue", "not applicable": "- not applicable"}
+CHECK_VOIDS = "The figures of this report do not hold:"
+LEAK_TITLE = "What a split by picture does"
+LEAK_REMARK = (
+    "The same network, the same configuration and seed, trained and tested twice: once with whole lesions on one side "
+    "of the split, once with pictures divided as they come, as many published runs do. The two test sets share "
+    "pictures, which the intervals of the difference take no notice of: they are rather too wide."
+)
+ORDERS_TITLE = "The same predictions under four class orders"
+ORDERS_REMARK = (
+    "F1 as it would be shown if the network had been trained in each of the class orders in circulation and displayed "
+    "in the alphabetical one: every figure right, every name possibly wrong. Accuracy and weighted F1 do not change, "
+    "so nothing looks amiss. With two of the orders the naevi's F1 stands beside melanoma, which is what the claim "
+    "looks like; seed-cnn under the split by lesion."
+)
+ORDER_NAMES = {
+    "alphabetical codes": "Alphabetical (right)",
+    "Kaggle's hmnist tables": "Kaggle's hmnist",
+    "pandas categories of the full names": "Full names in pandas",
+    "ISIC challenge tables": "ISIC tables",
+}
+COMPARE_TITLE = "Two models on the same lesions"
+COMPARE_EMPTY = "There is no second model beside this one that was tested on the same pictures."
+COMPARE_FIRST, COMPARE_SECOND = "First model", "Second model"
+COMPARE_SAME = "Choose two different models."
+COMPARE_WAIT = "Drawing the same lesions for both, 2,000 times"
+COMPARE_REMARK = (
+    "Second less first on {pictures:,} pictures. The bootstrap draws the same lesions for both, so the interval is "
+    "that of the difference; where it holds 0, these pictures do not tell the two apart."
+)
+WORKBENCH_TITLE = "Thresholds, tried out on valid"
+WORKBENCH_REMARK = (
+    "Rules are fitted on the valid subset alone, and what they reach there flatters them a little, because they were "
+    "fitted to it; what the rules in force reach on the holdout pictures stands under Figures."
+)
+WORKBENCH_NOTHING = "This model has no malignant class, so there is no threshold to fit."
+WORKBENCH_IN_FORCE = "In force: version {version} of decision.json"
+WORKBENCH_TRY = "Try another"
+WORKBENCH_KIND = "Fix the threshold for a"
+WORKBENCH_SHARE = "Least {kind} on valid"
+WORKBENCH_COVERAGE = "How often a prediction set is to hold the truth"
+WORKBENCH_SETS = (
+    "Prediction sets that are to hold the truth for {coverage:.0%} hold it for {reached} of the {n:,} pictures of "
+    "valid, with {size} diagnoses in a set on average."
+)
+WORKBENCH_LOCKED = (
+    "Only who runs this server can put rules in force: start it with `python -m skinai app --workbench`, or run this, "
+    "then `evaluate`, which shows what they reach on the holdout pictures."
+)
+WORKBENCH_WRITE = "Write these as a new version of decision.json"
+WORKBENCH_WRITTEN = (
+    "Version {version} of decision.json is in force from the next answer on. The report still describes the former "
+    "rules: `python -m skinai evaluate {folder}` makes it anew."
+)
+
+
+def describe_mcnemar(test: McNemar, first: str, second: str) -> str:
+    """Return the test of two models lesion by lesion as a sentence."""
+    said = "p under .001" if test.p_value < 0.001 else f"p = {test.p_value:.3f}"
+    return (
+        f"Of {test.lesions:,} lesions, only {first} is right on {test.only_first:,} and only {second} on "
+        f"{test.only_second:,}; chance alone would divide them as unequally with {said} (McNemar, exact; a lesion's "
+        "pictures are averaged)."
+    )

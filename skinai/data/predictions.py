@@ -79,12 +79,25 @@ def read_predictions(path: Path, labels: LabelSet = HAM10000) -> pd.DataFrame:
     unknown = sorted(set(table["truth"]) - set(labels.codes))
     if unknown:
         raise DataError(f"Unknown truth in {path.name}: {listed(unknown)}. Known are: {list(labels.codes)}.")
-    probabilities = probability_matrix(table, labels)
-    wrong = ~(np.isfinite(probabilities).all(axis=1) & (probabilities >= 0).all(axis=1))
-    wrong |= ~np.isclose(probabilities.sum(axis=1), 1, atol=1e-3)
-    if wrong.any():
-        raise DataError(f"Probabilities that do not sum to 1 in {path.name}: {listed(table.loc[wrong, 'image'])}.")
+    check_probabilities(table, path.name, labels)
     return table
+
+
+def check_probabilities(table: pd.DataFrame, name: str, labels: LabelSet = HAM10000) -> None:
+    """Check the probabilities of a table called `name`.
+
+    Raises
+    ------
+    DataError
+        If one is no number, lies outside 0 to 1, or a row does not sum to 1 within .001.
+    """
+    probabilities = probability_matrix(table, labels)
+    outside = ~((probabilities >= 0) & (probabilities <= 1)).all(axis=1)
+    if outside.any():
+        raise DataError(f"Probabilities that lie outside 0 to 1 in {name}: {listed(table.loc[outside, 'image'])}.")
+    wrong = ~np.isclose(probabilities.sum(axis=1), 1, atol=1e-3)
+    if wrong.any():
+        raise DataError(f"Probabilities that do not sum to 1 in {name}: {listed(table.loc[wrong, 'image'])}.")
 
 
 def probability_matrix(table: pd.DataFrame, labels: LabelSet = HAM10000) -> np.ndarray:

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from skinai.artefacts import hash_file, predictions_file, write_json
+from skinai.artefacts import hash_file, predictions_file, write_atomic, write_json
 from skinai.errors import DataError
 from skinai.evaluation import metrics
 from skinai.labels import HAM10000, LabelSet
 
 DECISION_FILE = "decision.json"
-SENSITIVITIES = (0.90, 0.95)
-SPECIFICITY = 0.80
+OPERATING_POINTS = ("sensitivity_0.90", "sensitivity_0.95", "specificity_0.80")
 COVERAGE = 0.90
 # A lead is clear where the top class is right this often on valid; without two classes that hold so much together,
 # nothing is said to be in the lead at all.
@@ -62,6 +61,8 @@ class Decision:
         A class is in the set when its probability is at least 1 less its quantile.
     clear_margin : float or None
         Least difference between the two greatest probabilities that is a clear lead; None where none was fitted.
+    version : int
+        How often the rules of this model have been fitted.
     """
 
     fingerprint: str
@@ -69,6 +70,7 @@ class Decision:
     coverage: float
     quantiles: Mapping[str, float]
     clear_margin: float | None = None
+    version: int = 1
 
     def tell_certainty(self, probabilities: np.ndarray, labels: LabelSet) -> tuple[np.ndarray, np.ndarray]:
         """Return how sure each row is, and between which two classes it is undecided.
@@ -122,7 +124,13 @@ class Decision:
 
 
 def fit_decision(
-    folder: Path, *, fingerprint: str, labels: LabelSet = HAM10000, calibration: Mapping[str, Any] | None = None
+    folder: Path,
+    *,
+    fingerprint: str,
+    labels: LabelSet = HAM10000,
+    calibration: Mapping[str, Any] | None = None,
+    names: Sequence[str] = OPERATING_POINTS,
+    coverage: float = COVERAGE,
 ) -> Decision:
     """Fit the rules on the stored predictions for `valid` and write ``decision.json``.
 
@@ -138,36 +146,37 @@ def fit_decision(
     labels : LabelSet
     calibration : mapping, optional
         The model's calibration, fitted on `valid` and folded into its last layer; written down for the reader.
+    names : sequence of str
+        The operating points, such as ``"sensitivity_0.90"``; the first one decides what is called suspicious.
+    coverage : float
+        Of the prediction sets, from .5 to .99.
+
+    Raises
+    ------
+    DataError
+        If the predictions are missing or damaged, or an operating point or the coverage is none.
     """
     from skinai.data.predictions import probability_matrix, read_predictions  # pandas, which serving does without
 
     path = folder / predictions_file("valid")
     table = read_predictions(path, labels)
+    version = _next_version(folder)
+    decision = fit_rules(table, labels, names=names, coverage=coverage)
+    decision = replace(decision, fingerprint=fingerprint, version=version)
     truth = np.array([labels.index(code) for code in table["truth"]])
     probabilities = probability_matrix(table, labels)
     malignant = [labels.index(code) for code in labels.malignant_codes]
     positive, summed = np.isin(truth, malignant), probabilities[:, malignant].sum(axis=1)
-    points = []
-    if 0 < positive.sum() < len(positive):
-        for wanted in SENSITIVITIES:
-            threshold = _threshold_for_sensitivity(summed[positive], wanted)
-            points.append(OperatingPoint(f"sensitivity_{wanted:.2f}", threshold))
-        points.append(OperatingPoint(f"specificity_{SPECIFICITY:.2f}", _threshold_for(summed[~positive], SPECIFICITY)))
-    quantiles = {
-        code: round(conformal_quantile(1 - probabilities[truth == index, index], COVERAGE), 6)
-        for index, code in enumerate(labels.codes)
-    }
-    margin = find_clear_margin(probabilities, truth)
-    decision = Decision(fingerprint, tuple(points), COVERAGE, quantiles, margin)
     sets = decision.build_sets(probabilities, labels)
     described = []
-    for point in points:
+    for point in decision.operating_points:
         reached = rates(positive, summed, point.threshold, np.ones(len(truth)))
         figures = {name: round(float(value), 4) for name, value in reached.items()}
         described.append({"name": point.name, "threshold": point.threshold} | figures)
     clear = decision.tell_certainty(probabilities, labels)[0] == CLEAR_LEAD
     right = probabilities.argmax(axis=1) == truth
     facts = {
+        "version": version,
         "fingerprint": fingerprint,
         "fitted_on": "valid",
         "predictions_sha256": hash_file(path),
@@ -175,13 +184,13 @@ def fit_decision(
         "lesions": int(table["lesion"].nunique()),
         "operating_points": described,
         "conformal": {
-            "coverage": COVERAGE,
-            "quantiles": quantiles,
+            "coverage": coverage,
+            "quantiles": dict(decision.quantiles),
             "reached": round(float(sets[np.arange(len(truth)), truth].mean()), 4),
             "mean_size": round(float(sets.sum(axis=1).mean()), 4),
         },
         "clear_lead": {
-            "margin": margin,
+            "margin": decision.clear_margin,
             "wanted_accuracy": CLEAR_ACCURACY,
             "share": round(float(clear.mean()), 4),
             "accuracy": round(float(right[clear].mean()), 4) if clear.any() else None,
@@ -190,8 +199,81 @@ def fit_decision(
     if calibration is not None:
         kept = {name: calibration[name] for name in ("temperature", "exponent", "offset")}
         facts["calibration"] = kept | {"where": "in the network's last layer"}
+    _keep_former(folder)
     write_json(folder / DECISION_FILE, facts)
     return decision
+
+
+def fit_rules(
+    table: Any, labels: LabelSet = HAM10000, *, names: Sequence[str] = OPERATING_POINTS, coverage: float = COVERAGE
+) -> Decision:
+    """Fit rules on a table of predictions for `valid`, without writing them; see :func:`fit_decision`."""
+    from skinai.data.predictions import probability_matrix  # pandas, which serving does without
+
+    if not 0.5 <= coverage <= 0.99:
+        raise DataError(f"The coverage of prediction sets is from .5 to .99. Received: {coverage}.")
+    truth = np.array([labels.index(code) for code in table["truth"]])
+    probabilities = probability_matrix(table, labels)
+    quantiles = {
+        code: round(conformal_quantile(1 - probabilities[truth == index, index], coverage), 6)
+        for index, code in enumerate(labels.codes)
+    }
+    points = tuple(find_thresholds(table, labels, names=names))
+    return Decision("", points, coverage, quantiles, find_clear_margin(probabilities, truth))
+
+
+def find_thresholds(table: Any, labels: LabelSet = HAM10000, *, names: Sequence[str]) -> list[OperatingPoint]:
+    """Find the thresholds of operating points on a table of predictions; none where one group has no picture.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Predictions for `valid`.
+    labels : LabelSet
+    names : sequence of str
+        ``"sensitivity_S"``: the greatest threshold that finds the share S of the malignant pictures;
+        ``"specificity_S"``: the least one that leaves the share S of the others below it. S is from .5 to .995.
+
+    Raises
+    ------
+    DataError
+        If a name is none of these.
+    """
+    from skinai.data.predictions import probability_matrix  # pandas, which serving does without
+
+    malignant = [labels.index(code) for code in labels.malignant_codes]
+    positive = table["truth"].isin(labels.malignant_codes).to_numpy()
+    summed = probability_matrix(table, labels)[:, malignant].sum(axis=1)
+    points = []
+    for name in names:
+        kind, _, text = name.partition("_")
+        try:
+            wanted = float(text)
+        except ValueError:
+            wanted = math.nan
+        if kind not in ("sensitivity", "specificity") or not 0.5 <= wanted <= 0.995:
+            raise DataError(
+                f"An operating point is sensitivity_S or specificity_S with S from .5 to .995. Received: {name}."
+            )
+        if 0 < positive.sum() < len(positive):
+            find = _threshold_for_sensitivity if kind == "sensitivity" else _threshold_for
+            points.append(OperatingPoint(name, find(summed[positive if kind == "sensitivity" else ~positive], wanted)))
+    return points
+
+
+def _next_version(folder: Path) -> int:
+    """Return the number of the rules about to be written."""
+    try:
+        return int(json.loads((folder / DECISION_FILE).read_text(encoding="utf-8")).get("version", 1)) + 1
+    except (OSError, ValueError, AttributeError, TypeError):
+        return 1
+
+
+def _keep_former(folder: Path) -> None:
+    """Keep the rules in force as ``decision.vN.json``, so that a record made under them can still be understood."""
+    path = folder / DECISION_FILE
+    if path.is_file():
+        write_atomic(folder / f"decision.v{_next_version(folder) - 1}.json", path.read_bytes())
 
 
 def read_decision(folder: Path, *, fingerprint: str, labels: LabelSet = HAM10000) -> Decision:
@@ -211,7 +293,8 @@ def read_decision(folder: Path, *, fingerprint: str, labels: LabelSet = HAM10000
         quantiles = {code: float(facts["conformal"]["quantiles"][code]) for code in labels.codes}
         coverage = float(facts["conformal"]["coverage"])
         margin = float(facts["clear_lead"]["margin"]) if "clear_lead" in facts else None
-        decision = Decision(str(facts["fingerprint"]), points, coverage, quantiles, margin)
+        version = int(facts.get("version", 1))
+        decision = Decision(str(facts["fingerprint"]), points, coverage, quantiles, margin, version)
         hashed = facts["predictions_sha256"]
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.") from error

@@ -71,6 +71,23 @@ def f1_score(confusion: np.ndarray) -> np.ndarray:
     return divide(2 * _hits(confusion), confusion.sum(axis=-2) + confusion.sum(axis=-1))
 
 
+def specificity(confusion: np.ndarray) -> np.ndarray:
+    """Return the share of the other classes' pictures that are not called this class, shape (..., class_count)."""
+    total = confusion.sum(axis=(-2, -1))[..., None]
+    others = total - confusion.sum(axis=-1)
+    return divide(others - (confusion.sum(axis=-2) - _hits(confusion)), others)
+
+
+def cohens_kappa(confusion: np.ndarray) -> np.ndarray:
+    """Return the agreement beyond chance, shape (...): 1 is perfect, 0 what chance gives (Cohen 1960).
+
+    NaN where truth and answers are one and the same class throughout.
+    """
+    total = confusion.sum(axis=(-2, -1))
+    by_chance = divide((confusion.sum(axis=-1) * confusion.sum(axis=-2)).sum(axis=-1), total**2)
+    return divide(accuracy(confusion) - by_chance, 1 - by_chance)
+
+
 def accuracy(confusion: np.ndarray) -> np.ndarray:
     """Return the share of right answers, shape (...)."""
     return divide(_hits(confusion).sum(axis=-1), confusion.sum(axis=(-2, -1)))
@@ -184,6 +201,46 @@ def sensitivity_at_specificity(
     allowed = true_negative >= specificity * total_negative[..., None] - 1e-9
     best = np.where(allowed, true_positive, 0.0).max(axis=-1)
     return np.where(total_negative > 0, divide(best, total_positive), np.nan)
+
+
+def specificity_at_sensitivity(
+    positive: np.ndarray, score: np.ndarray, weights: np.ndarray, *, sensitivity: float
+) -> np.ndarray:
+    """Return the greatest specificity of a rule ``score >= threshold`` whose sensitivity is at least `sensitivity`.
+
+    Parameters and result are those of :func:`sensitivity_at_specificity`.
+    """
+    return sensitivity_at_specificity(~positive, -score, weights, specificity=sensitivity)
+
+
+def average_precision(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the precision at each step of sensitivity, averaged over the steps; pictures with one score are one step.
+
+    Parameters
+    ----------
+    positive : ndarray of shape (n,), bool
+    score : ndarray of shape (n,)
+    weights : ndarray of shape (..., n)
+
+    Returns
+    -------
+    ndarray of shape (...)
+        NaN where there is no positive.
+    """
+    positives, negatives = _count_by_score(positive, -score, weights)
+    found, called = np.cumsum(positives, axis=-1), np.cumsum(positives + negatives, axis=-1)
+    precisions = np.divide(found, called, out=np.zeros_like(found), where=called > 0)
+    return divide((precisions * positives).sum(axis=-1), positives.sum(axis=-1))
+
+
+def log_losses(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Return minus the logarithm of the probability of each truth, shape (n,); below a millionth nothing is known."""
+    return -np.log(np.maximum(probabilities[np.arange(len(truth)), truth], 1e-6))
+
+
+def brier_scores(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Return the squared distance of each row from its truth, shape (n,), from 0 to 2 (Brier 1950, all classes)."""
+    return ((probabilities - np.eye(probabilities.shape[1])[truth]) ** 2).sum(axis=1)
 
 
 def expected_calibration_error(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,65 +10,69 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 
 from skinai.artefacts import hash_file, predictions_file, write_json
-from skinai.data.predictions import GATE_COLUMN, probability_matrix, read_predictions
+from skinai.data.cases import read_cases
+from skinai.data.predictions import probability_matrix, read_predictions
 from skinai.errors import DataError
-from skinai.evaluation import metrics
-from skinai.evaluation.decision import CANNOT_ASSESS, CLEAR_LEAD, UNDECIDED, Decision, rates
+from skinai.evaluation import figures, metrics, rules
+from skinai.evaluation.curves import (
+    CALIBRATION,
+    CURVES_FILE,
+    MALIGNANT,
+    RISK,
+    THRESHOLD,
+    TOP,
+    Curves,
+    compute_curves,
+    read_curves,
+    write_curves,
+)
+from skinai.evaluation.decision import DECISION_FILE, Decision
+from skinai.evaluation.estimate import DRAWS, SEED, Estimate, estimate
+from skinai.evaluation.subgroups import FIGURES, Subgroup, compute_subgroups
 from skinai.labels import HAM10000, LabelSet
 
 REPORT_FILE = "report.json"
-DRAWS = 2000
-SEED = 1
+# Raised when the file gets other contents; an older report is made anew from the stored predictions.
+_FORMAT = 2
 OVERALL = {
     "accuracy": metrics.accuracy,
     "balanced_accuracy": metrics.balanced_accuracy,
     "macro_f1": metrics.macro_f1,
     "weighted_f1": metrics.weighted_f1,
+    "cohens_kappa": metrics.cohens_kappa,
 }
-PER_CLASS = {"precision": metrics.precision, "recall": metrics.recall, "f1": metrics.f1_score}
-CLASS_FIGURES = (*PER_CLASS, "auc")
-# Figures of the probabilities themselves. The specificity is the one the ISIC challenges report sensitivity at.
-SCORES = ("malignant_auc", "malignant_sensitivity_at_specificity_80", "expected_calibration_error", "log_loss")
-_SPECIFICITY = 0.8
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """One figure.
-
-    Attributes
-    ----------
-    value : float
-        NaN where it is not applicable.
-    n : int
-        The pictures it rests on.
-    low, high : float
-        95 % interval, resampled by lesion; NaN where it is not applicable.
-    """
-
-    value: float
-    n: int
-    low: float
-    high: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return ``value``, ``n`` and ``interval``; null stands for not applicable."""
-        interval = None if math.isnan(self.low) else [round(self.low, 4), round(self.high, 4)]
-        return {"value": None if math.isnan(self.value) else round(self.value, 4), "n": self.n, "interval": interval}
-
-    @classmethod
-    def from_dict(cls, facts: Mapping[str, Any]) -> Estimate:
-        """Read what :meth:`as_dict` wrote."""
-        low, high = facts["interval"] or (math.nan, math.nan)
-        value = math.nan if facts["value"] is None else float(facts["value"])
-        return cls(value, int(facts["n"]), float(low), float(high))
-
-    def __str__(self) -> str:
-        if math.isnan(self.value):
-            return "not applicable"
-        return f"{self.value:.3f}" + ("" if math.isnan(self.low) else f" ({self.low:.3f} to {self.high:.3f})")
+PER_CLASS = {
+    "precision": metrics.precision,
+    "recall": metrics.recall,
+    "specificity": metrics.specificity,
+    "f1": metrics.f1_score,
+}
+CLASS_FIGURES = (*PER_CLASS, "auc", "average_precision")
+# The ISIC challenges report sensitivity at a specificity of .80.
+_FIXED = (80, 90, 95)
+SCORES = (
+    "malignant_auc",
+    "malignant_average_precision",
+    *(f"malignant_sensitivity_at_specificity_{share}" for share in _FIXED),
+    *(f"malignant_specificity_at_sensitivity_{share}" for share in _FIXED),
+    "expected_calibration_error",
+    "log_loss",
+    "brier_score",
+)
+# What can be shown as a table and drawn, the curves of a class among others.
+KINDS = (
+    "confusion",
+    "classes",
+    "roc",
+    "precision_recall",
+    "calibration",
+    "coverage_risk",
+    "decision_curve",
+    "subgroups",
+)
 
 
 @dataclass(frozen=True)
@@ -80,26 +83,29 @@ class EvaluationReport:
     ----------
     model_name, fingerprint : str
     subset : str
-    predictions_hash : str
-        SHA-256 of the table it was made from.
+    predictions_hash, decision_hash : str
+        SHA-256 of the table and of the rules it was made from; the second is empty without rules.
     pictures, lesions : int
     labels : LabelSet
     overall : mapping of str to Estimate
-        ``accuracy``, ``balanced_accuracy``, ``macro_f1``, ``weighted_f1``.
+        ``accuracy``, ``balanced_accuracy``, ``macro_f1``, ``weighted_f1``, ``cohens_kappa``.
     baseline : mapping of str to Estimate
-        The same figures for always answering the most frequent class.
+        The same figures and the scores, for always answering the most frequent class with a probability of 1; its log
+        loss is not applicable, as it is infinite.
     baseline_code : str
     classes : mapping of str to mapping of str to Estimate
-        Code to ``precision`` (n: answers), ``recall``, ``f1`` and ``auc`` of this class against all others (n: pictures
-        of the class).
+        Code to ``precision`` (n: answers), ``recall`` (the sensitivity), ``specificity`` (n: all other pictures),
+        ``f1``, ``auc`` and ``average_precision`` of this class against all others (n: pictures of the class).
     scores : mapping of str to Estimate
-        ``malignant_auc`` and ``malignant_sensitivity_at_specificity_80`` of the summed malignant probability,
-        ``expected_calibration_error`` of the top class, ``log_loss``.
+        Of the summed malignant probability: ``malignant_auc``, ``malignant_average_precision``, and sensitivity at a
+        specificity of 80, 90 and 95 % and the reverse; ``expected_calibration_error`` of the top class, ``log_loss``,
+        ``brier_score`` (0 to 2).
     decision : mapping of str to Estimate
-        What the rules fitted on `valid` reach here: ``NAME:sensitivity`` and ``NAME:specificity`` of each operating
-        point; ``coverage`` of the prediction sets, ``coverage:CODE`` of each class, and ``set_size``, their mean size.
-        ``malignant_without_malignant_set``: the share of the malignant pictures without a malignant class in their set.
-        ``clear_lead``, ``undecided`` and ``cannot_assess``: the share of the pictures of which this is said;
+        Empty but for the last two where ``decision.json`` was changed after the report was made, and so are the
+        subgroups. What the rules fitted on `valid` reach here: ``NAME:sensitivity`` and ``NAME:specificity`` of each
+        operating point; ``coverage`` of the prediction sets, ``coverage:CODE`` of each class, and ``set_size``, their
+        mean size. ``malignant_without_malignant_set``: the share of the malignant pictures without a malignant class in
+        their set. ``clear_lead``, ``undecided`` and ``cannot_assess``: the share of the pictures of which this is said;
         ``clear_lead:right``: how often the top class then is right, and ``clear_lead:right:CODE`` where it is this one;
         ``undecided:either``: how often one of the two is. ``malignant_with_benign_clear_lead``: the share of the
         malignant pictures that a benign class has a clear lead for.
@@ -110,12 +116,15 @@ class EvaluationReport:
         Code to the number of its lesions.
     confusion : ndarray of shape (classes, classes), int
         Rows are the truth, columns the answer.
+    subgroups : tuple of Subgroup
+    curves : Curves
     """
 
     model_name: str
     fingerprint: str
     subset: str
     predictions_hash: str
+    decision_hash: str
     pictures: int
     lesions: int
     labels: LabelSet
@@ -127,9 +136,81 @@ class EvaluationReport:
     decision: Mapping[str, Estimate]
     class_lesions: Mapping[str, int]
     confusion: np.ndarray
+    subgroups: tuple[Subgroup, ...]
+    curves: Curves
 
-    def frame(self) -> pd.DataFrame:
-        """Return one row a class: name, n, lesions, and each figure with its interval."""
+    def frame(self, kind: str = "classes", target: str = "") -> pd.DataFrame:
+        """Return the numbers behind one chart.
+
+        Parameters
+        ----------
+        kind : str
+            One of `KINDS`.
+        target : str
+            For a curve: a code, ``"malignant"``, or for calibration also ``"top"``; by default the broadest one. For
+            subgroups the column they are parts of; by default all of them.
+
+        Returns
+        -------
+        DataFrame
+            One row a class, cell, threshold, bin or part; each figure beside its interval, ``FIGURE_low`` and
+            ``_high``.
+
+        Raises
+        ------
+        KeyError
+            If there is no such chart of this report.
+        """
+        if kind == "classes":
+            return self._frame_classes()
+        if kind == "confusion":
+            return self._frame_confusion()
+        if kind == "subgroups":
+            table = self._frame_subgroups()
+            return table if not target else table[table["column"] == target].reset_index(drop=True)
+        if kind in ("calibration", "coverage_risk"):
+            return self.curves.frame(CALIBRATION if kind == "calibration" else RISK, target or TOP)
+        if kind in ("roc", "precision_recall", "decision_curve"):
+            return self.curves.frame(THRESHOLD, target or MALIGNANT)
+        raise KeyError(f"There is no chart called {kind}. There are: {', '.join(KINDS)}.")
+
+    def figure(
+        self,
+        kind: str,
+        target: str = "",
+        *,
+        colours: figures.Palette = figures.LIGHT,
+        option: str = "",
+        at: float | None = None,
+    ) -> go.Figure:
+        """Draw what :meth:`frame` holds.
+
+        Parameters
+        ----------
+        kind, target : str
+        colours : Palette
+        option : str
+            Confusion: ``"counts"``, ``"rows"`` or ``"columns"``; classes and subgroups: the figure to draw.
+        at : float, optional
+            The threshold to mark on a curve.
+        """
+        table = self.frame(kind, target)
+        if kind == "confusion":
+            return figures.draw_confusion(table, list(self.labels.codes), colours, unit=option or "counts")
+        if kind == "classes":
+            return figures.draw_classes(table, colours, figure=option or "f1")
+        if kind == "subgroups":
+            return figures.draw_subgroups(table, colours, figure=option or "sensitivity")
+        draw = {
+            "roc": figures.draw_roc,
+            "precision_recall": figures.draw_precision_recall,
+            "decision_curve": figures.draw_decision_curve,
+        }
+        if kind in draw:
+            return draw[kind](table, colours, at=at)
+        return figures.draw_calibration(table, colours) if kind == "calibration" else figures.draw_risk(table, colours)
+
+    def _frame_classes(self) -> pd.DataFrame:
         rows = []
         for label in self.labels:
             row: dict[str, Any] = {
@@ -138,9 +219,31 @@ class EvaluationReport:
                 "pictures": self.classes[label.code]["recall"].n,
                 "lesions": self.class_lesions[label.code],
             }
-            for name, estimate in self.classes[label.code].items():
-                row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-            rows.append(row)
+            rows.append(row | _spread(self.classes[label.code]))
+        return pd.DataFrame(rows)
+
+    def _frame_confusion(self) -> pd.DataFrame:
+        rows, columns = self.confusion.sum(axis=1), self.confusion.sum(axis=0)
+        return pd.DataFrame(
+            {
+                "truth": true.code,
+                "answer": answer.code,
+                "truth_name": true.name,
+                "answer_name": answer.name,
+                "pictures": int(self.confusion[i, j]),
+                "share_of_row": self.confusion[i, j] / rows[i] if rows[i] else np.nan,
+                "share_of_column": self.confusion[i, j] / columns[j] if columns[j] else np.nan,
+            }
+            for i, true in enumerate(self.labels)
+            for j, answer in enumerate(self.labels)
+        )
+
+    def _frame_subgroups(self) -> pd.DataFrame:
+        names = ("column", "value", "pictures", "lesions", "malignant_lesions", "benign_lesions")
+        rows = []
+        for group in self.subgroups:
+            row = {name: getattr(group, name) for name in names} | _spread(group.figures)
+            rows.append(row | {f"{name}_few": name in group.few for name in FIGURES})
         return pd.DataFrame(rows)
 
     def count_benign_first(self, *codes: str) -> tuple[int, int]:
@@ -150,27 +253,27 @@ class EvaluationReport:
         return int(rows[:, benign].sum()), int(rows.sum())
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the report as it is written into ``report.json``."""
+        """Return the report as it is written into ``report.json``; the curves have a file of their own."""
         return {
+            "format": _FORMAT,
             "model": self.model_name,
             "fingerprint": self.fingerprint,
             "subset": self.subset,
             "predictions_sha256": self.predictions_hash,
+            "decision_sha256": self.decision_hash,
             "pictures": self.pictures,
             "lesions": self.lesions,
             "intervals": {"level": 0.95, "method": "percentile bootstrap by lesion", "draws": DRAWS, "seed": SEED},
             "order": list(self.labels.codes),
-            "overall": {name: estimate.as_dict() for name, estimate in self.overall.items()},
-            "baseline": {"always": self.baseline_code}
-            | {name: estimate.as_dict() for name, estimate in self.baseline.items()},
+            "overall": _plain(self.overall),
+            "baseline": {"always": self.baseline_code} | _plain(self.baseline),
             "classes": {
-                code: {"lesions": self.class_lesions[code]}
-                | {name: estimate.as_dict() for name, estimate in figures.items()}
-                for code, figures in self.classes.items()
+                code: {"lesions": self.class_lesions[code]} | _plain(values) for code, values in self.classes.items()
             },
-            "scores": {name: estimate.as_dict() for name, estimate in self.scores.items()},
-            "decision": {name: estimate.as_dict() for name, estimate in self.decision.items()},
+            "scores": _plain(self.scores),
+            "decision": _plain(self.decision),
             "confusion": self.confusion.tolist(),
+            "subgroups": [group.as_dict() for group in self.subgroups],
         }
 
 
@@ -184,12 +287,13 @@ def evaluate_predictions(
     decision: Decision | None = None,
     calibration: Mapping[str, Any] | None = None,
 ) -> EvaluationReport:
-    """Compute the report of a stored table of predictions.
+    """Compute the report of a stored table of predictions; of ``decision.json`` beside it, the hash is noted.
 
     Parameters
     ----------
     path : Path
-        See :func:`skinai.data.predictions.read_predictions`, whose errors are raised.
+        See :func:`skinai.data.predictions.read_predictions`, whose errors are raised. From the same folder the picture
+        quality of ``cases_test.csv`` is taken, where there is one.
     model_name, fingerprint, subset : str
         Written into the report.
     labels : LabelSet
@@ -199,24 +303,60 @@ def evaluate_predictions(
         ``temperature`` and ``offset`` that the model's probabilities were calibrated with; the calibration error
         without them is then in the report too.
     """
-    table = read_predictions(path, labels)
+    report = evaluate_table(
+        read_predictions(path, labels),
+        model_name=model_name,
+        fingerprint=fingerprint,
+        subset=subset,
+        labels=labels,
+        decision=decision,
+        calibration=calibration,
+        cases=read_cases(path.parent) if subset == "test" else None,
+    )
+    rules_file = path.parent / DECISION_FILE
+    decision_hash = hash_file(rules_file) if decision is not None and rules_file.is_file() else ""
+    return replace(report, predictions_hash=hash_file(path), decision_hash=decision_hash)
+
+
+def evaluate_table(
+    table: pd.DataFrame,
+    *,
+    model_name: str,
+    fingerprint: str = "",
+    subset: str = "",
+    labels: LabelSet = HAM10000,
+    decision: Decision | None = None,
+    calibration: Mapping[str, Any] | None = None,
+    cases: pd.DataFrame | None = None,
+) -> EvaluationReport:
+    """Compute the report of a checked table of predictions; parameters as in :func:`evaluate_predictions`."""
     truth = np.array([labels.index(code) for code in table["truth"]])
     probabilities = probability_matrix(table, labels)
-    chosen = probabilities.argmax(axis=1)
     groups = table["group"].to_numpy()
-    most_frequent = int(np.bincount(truth, minlength=len(labels)).argmax())
-    overall, classes, confusion = _estimate_all(truth, chosen, groups, labels)
     weights = np.vstack([np.ones(len(truth)), metrics.resample_weights(groups, draws=DRAWS, seed=SEED)])
-    areas, scores = _estimate_scores(truth, probabilities, weights, labels)
-    for code, area in areas.items():
-        classes[code]["auc"] = area
-    baseline, _, _ = _estimate_all(truth, np.full_like(chosen, most_frequent), groups, labels)
+    overall, classes, confusion = _estimate_choices(truth, probabilities.argmax(axis=1), weights, labels)
+    for index, code in enumerate(labels.codes):
+        one, count = (truth == index, probabilities[:, index], weights), int((truth == index).sum())
+        classes[code]["auc"] = estimate(metrics.roc_auc(*one), count)
+        classes[code]["average_precision"] = estimate(metrics.average_precision(*one), count)
+    most_frequent = int(np.bincount(truth, minlength=len(labels)).argmax())
+    constant = np.full(len(truth), most_frequent)
+    baseline, _, _ = _estimate_choices(truth, constant, weights, labels)
+    baseline |= _estimate_scores(truth, np.eye(len(labels))[constant], weights, labels)
+    if baseline["accuracy"].value < 1:
+        baseline["log_loss"] = estimate(np.full(len(weights), np.nan), len(truth))
+    found = {} if decision is None else rules.estimate_decision(decision, truth, probabilities, weights, labels)
+    found |= rules.estimate_gate(table, weights)
+    if calibration is not None:
+        found |= rules.estimate_uncalibrated(calibration, truth, probabilities, weights)
+    points = () if decision is None else decision.operating_points
     lesions = table.groupby("truth")["lesion"].nunique()
     return EvaluationReport(
         model_name=model_name,
         fingerprint=fingerprint,
         subset=subset,
-        predictions_hash=hash_file(path),
+        predictions_hash="",
+        decision_hash="",
         pictures=len(table),
         lesions=int(table["lesion"].nunique()),
         labels=labels,
@@ -224,31 +364,40 @@ def evaluate_predictions(
         baseline=baseline,
         baseline_code=labels.codes[most_frequent],
         classes=classes,
-        scores=scores,
-        decision=({} if decision is None else _estimate_decision(decision, truth, probabilities, weights, labels))
-        | _estimate_gate(table, weights)
-        | ({} if calibration is None else _estimate_uncalibrated(calibration, truth, probabilities, weights)),
+        scores=_estimate_scores(truth, probabilities, weights, labels),
+        decision=found,
         class_lesions={code: int(lesions.get(code, 0)) for code in labels.codes},
         confusion=confusion,
+        subgroups=compute_subgroups(
+            table, truth, probabilities, weights, labels, threshold=points[0].threshold if points else None, cases=cases
+        ),
+        curves=compute_curves(truth, probabilities, weights, labels),
     )
 
 
 def write_report(report: EvaluationReport, folder: Path) -> None:
-    """Write ``report.json`` into a model folder."""
-    write_json(Path(folder) / REPORT_FILE, report.as_dict())
+    """Write ``report.json`` and ``curves.csv`` into a model folder."""
+    write_curves(report.curves, folder)
+    hashed = hash_file(Path(folder) / CURVES_FILE)
+    write_json(Path(folder) / REPORT_FILE, report.as_dict() | {"curves_sha256": hashed})
 
 
 def read_report(folder: Path, labels: LabelSet = HAM10000) -> EvaluationReport:
-    """Read ``report.json`` and check that it was made from the predictions beside it.
+    """Read ``report.json`` and ``curves.csv``, and check that they were made from the predictions beside them.
 
     Raises
     ------
     DataError
-        If it is missing, damaged, has another class order, or belongs to other predictions.
+        If one is missing, damaged or of another version, has another class order, or belongs to other predictions.
     """
     path = Path(folder) / REPORT_FILE
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
+        if facts.get("format") != _FORMAT:
+            raise DataError(
+                f"{path} was written by another version of skinai; `python -m skinai evaluate {folder}` makes it anew "
+                "from the stored predictions."
+            )
         if tuple(facts["order"]) != labels.codes:
             raise DataError(f"{path} has the class order {facts['order']}, not {list(labels.codes)}.")
         report = EvaluationReport(
@@ -256,169 +405,91 @@ def read_report(folder: Path, labels: LabelSet = HAM10000) -> EvaluationReport:
             fingerprint=facts["fingerprint"],
             subset=facts["subset"],
             predictions_hash=facts["predictions_sha256"],
+            decision_hash=facts["decision_sha256"],
             pictures=int(facts["pictures"]),
             lesions=int(facts["lesions"]),
             labels=labels,
-            overall={name: Estimate.from_dict(facts["overall"][name]) for name in OVERALL},
-            baseline={name: Estimate.from_dict(facts["baseline"][name]) for name in OVERALL},
+            overall=_estimates(facts["overall"], OVERALL),
+            baseline=_estimates(facts["baseline"], (*OVERALL, *SCORES)),
             baseline_code=facts["baseline"]["always"],
-            classes={
-                code: {name: Estimate.from_dict(facts["classes"][code][name]) for name in CLASS_FIGURES}
-                for code in labels.codes
-            },
-            scores={name: Estimate.from_dict(facts["scores"][name]) for name in SCORES},
-            decision={name: Estimate.from_dict(values) for name, values in facts["decision"].items()},
+            classes={code: _estimates(facts["classes"][code], CLASS_FIGURES) for code in labels.codes},
+            scores=_estimates(facts["scores"], SCORES),
+            decision=_estimates(facts["decision"], facts["decision"]),
             class_lesions={code: int(facts["classes"][code]["lesions"]) for code in labels.codes},
             confusion=np.array(facts["confusion"], dtype=np.int64).reshape(len(labels), len(labels)),
+            subgroups=tuple(Subgroup.from_dict(one) for one in facts["subgroups"]),
+            curves=read_curves(folder),
         )
+        curves_hash = facts["curves_sha256"]
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist; this model has not been evaluated yet.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} is damaged: {error}.") from error
+    if hash_file(Path(folder) / CURVES_FILE) != curves_hash:
+        raise DataError(f"{CURVES_FILE} in {folder} is not the one that {REPORT_FILE} was written with.")
     predictions = Path(folder) / predictions_file(report.subset)
     if not predictions.is_file() or hash_file(predictions) != report.predictions_hash:
         raise DataError(f"{path} was not made from the {predictions.name} beside it.")
+    rules_file = Path(folder) / DECISION_FILE
+    if report.decision_hash and rules_file.is_file() and hash_file(rules_file) != report.decision_hash:
+        # The rules in force are others: what the former ones reached would be read as theirs.
+        kept = {name: one for name, one in report.decision.items() if name in rules.WITHOUT_RULES}
+        report = replace(report, decision=kept, subgroups=())
     return report
 
 
-def _estimate_all(
-    truth: np.ndarray, chosen: np.ndarray, groups: np.ndarray, labels: LabelSet
+def _estimate_choices(
+    truth: np.ndarray, chosen: np.ndarray, weights: np.ndarray, labels: LabelSet
 ) -> tuple[dict[str, Estimate], dict[str, dict[str, Estimate]], np.ndarray]:
-    confusion = metrics.confusion_matrix(truth, chosen, len(labels))
-    draws = metrics.resample_confusion(truth, chosen, groups, len(labels), draws=DRAWS, seed=SEED)
-    overall = {}
-    for name, figure in OVERALL.items():
-        low, high = metrics.percentile_interval(figure(draws))
-        overall[name] = Estimate(float(figure(confusion)), len(truth), float(low), float(high))
+    """Return the figures that follow from the most probable class alone, and the confusion matrix."""
+    count = len(labels)
+    cells = np.eye(count**2)[truth * count + chosen]
+    draws = np.rint(weights @ cells).astype(np.int64).reshape(-1, count, count)
+    confusion = draws[0]
+    overall = {name: estimate(figure(draws), len(truth)) for name, figure in OVERALL.items()}
     answers, occurrences = confusion.sum(axis=0), confusion.sum(axis=1)
+    rests_on = {"precision": answers, "specificity": len(truth) - occurrences}
     classes: dict[str, dict[str, Estimate]] = {code: {} for code in labels.codes}
     for name, figure in PER_CLASS.items():
-        values = figure(confusion)
-        low, high = metrics.percentile_interval(figure(draws))
-        counts = answers if name == "precision" else occurrences
+        values, counts = figure(draws), rests_on.get(name, occurrences)
         for index, code in enumerate(labels.codes):
-            classes[code][name] = Estimate(
-                float(values[index]), int(counts[index]), float(low[index]), float(high[index])
-            )
+            classes[code][name] = estimate(values[:, index], int(counts[index]))
     return overall, classes, confusion
 
 
 def _estimate_scores(
     truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray, labels: LabelSet
-) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
-    """Return the area under the curve of each class, and the figures named in `SCORES`."""
-    areas = {
-        code: _estimate(metrics.roc_auc(truth == index, probabilities[:, index], weights), int((truth == index).sum()))
-        for index, code in enumerate(labels.codes)
-    }
+) -> dict[str, Estimate]:
+    """Return the figures named in `SCORES`."""
     malignant = [labels.index(code) for code in labels.malignant_codes]
     positive, summed = np.isin(truth, malignant), probabilities[:, malignant].sum(axis=1)
-    top = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == truth
-    losses = -np.log(np.maximum(probabilities[np.arange(len(truth)), truth], 1e-6))  # six decimals are stored
-    values = (
-        (metrics.roc_auc(positive, summed, weights), int(positive.sum())),
-        (
-            metrics.sensitivity_at_specificity(positive, summed, weights, specificity=_SPECIFICITY),
-            int(positive.sum()),
-        ),
-        (_reflect(metrics.expected_calibration_error(right, top, weights)), len(truth)),
-        (weights @ losses / weights.sum(axis=1), len(truth)),
-    )
-    scores = {name: _estimate(*value) for name, value in zip(SCORES, values, strict=True)}
+    one = (positive, summed, weights)
+    n, ill, total = len(truth), int(positive.sum()), weights.sum(axis=1)
+    found = [estimate(metrics.roc_auc(*one), ill), estimate(metrics.average_precision(*one), ill)]
+    for share in _FIXED:
+        found.append(estimate(metrics.sensitivity_at_specificity(*one, specificity=share / 100), ill))
+    for share in _FIXED:
+        found.append(estimate(metrics.specificity_at_sensitivity(*one, sensitivity=share / 100), n - ill))
+    error = estimate(rules.reflect(metrics.expected_calibration_error(right, probabilities.max(axis=1), weights)), n)
     # The mirrored interval of a small calibration error can lie below the figure, which is biased upwards itself.
-    error = scores["expected_calibration_error"]
-    scores["expected_calibration_error"] = replace(error, high=max(error.high, error.value))
-    return areas, scores
+    found.append(replace(error, high=max(error.high, error.value)))
+    for losses in (metrics.log_losses(probabilities, truth), metrics.brier_scores(probabilities, truth)):
+        found.append(estimate(weights @ losses / total, n))
+    return dict(zip(SCORES, found, strict=True))
 
 
-def _estimate_decision(
-    decision: Decision, truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray, labels: LabelSet
-) -> dict[str, Estimate]:
-    malignant = [labels.index(code) for code in labels.malignant_codes]
-    positive, summed = np.isin(truth, malignant), probabilities[:, malignant].sum(axis=1)
-    counts = {"sensitivity": int(positive.sum()), "specificity": int((~positive).sum())}
-    result = {
-        f"{point.name}:{name}": _estimate(values, counts[name])
-        for point in decision.operating_points
-        for name, values in rates(positive, summed, point.threshold, weights).items()
-    }
-    sets = decision.build_sets(probabilities, labels)
-    held = sets[np.arange(len(truth)), truth]
-    result["coverage"] = _estimate(weights @ held / weights.sum(axis=1), len(truth))
-    for index, code in enumerate(labels.codes):
-        inside = truth == index
-        result[f"coverage:{code}"] = _estimate(
-            metrics.divide(weights @ (held & inside), weights @ inside), int(inside.sum())
-        )
-    if positive.any():
-        slipped = ~sets[:, malignant].any(axis=1)
-        result["malignant_without_malignant_set"] = _estimate(
-            metrics.divide(weights @ (slipped & positive), weights @ positive), int(positive.sum())
-        )
-    result["set_size"] = _estimate(weights @ sets.sum(axis=1) / weights.sum(axis=1), len(truth))
-    if decision.clear_margin is not None:
-        result |= _estimate_certainty(decision, truth, probabilities, weights, labels)
-    return result
+def _plain(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
+    return {name: one.as_dict() for name, one in estimates.items()}
 
 
-_KINDS = (CLEAR_LEAD, UNDECIDED, CANNOT_ASSESS)
+def _estimates(facts: Mapping[str, Any], names: Any) -> dict[str, Estimate]:
+    return {name: Estimate.from_dict(facts[name]) for name in names}
 
 
-def _estimate_certainty(
-    decision: Decision, truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray, labels: LabelSet
-) -> dict[str, Estimate]:
-    said, leaders = decision.tell_certainty(probabilities, labels)
-    right = leaders[:, 0] == truth
-    either = (leaders == truth[:, None]).any(axis=1)
-
-    def share(hit: np.ndarray, inside: np.ndarray) -> Estimate:
-        return _estimate(metrics.divide(weights @ (hit & inside), weights @ inside), int(inside.sum()))
-
-    result = {kind: _estimate(weights @ (said == kind) / weights.sum(axis=1), len(truth)) for kind in _KINDS}
-    clear = said == CLEAR_LEAD
-    result["clear_lead:right"] = share(right, clear)
-    for index, code in enumerate(labels.codes):
-        inside = clear & (leaders[:, 0] == index)
-        if inside.any():
-            result[f"clear_lead:right:{code}"] = share(right, inside)
-    result["undecided:either"] = share(either, said == UNDECIDED)
-    malignant = np.isin(truth, [labels.index(code) for code in labels.malignant_codes])
-    if malignant.any():
-        benign = ~np.isin(leaders[:, 0], [labels.index(code) for code in labels.malignant_codes])
-        result["malignant_with_benign_clear_lead"] = share(clear & benign, malignant)
-    return result
-
-
-def _estimate_gate(table: pd.DataFrame, weights: np.ndarray) -> dict[str, Estimate]:
-    if GATE_COLUMN not in table.columns:
-        return {}
-    refused = (table[GATE_COLUMN] != "").to_numpy()
-    return {"refused": _estimate(weights @ refused / weights.sum(axis=1), len(refused))}
-
-
-def _estimate_uncalibrated(
-    calibration: Mapping[str, Any], truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray
-) -> dict[str, Estimate]:
-    """Return the calibration error of the probabilities that the network gave before it was calibrated."""
-    # Six decimals are stored, so what was smaller is not known better than that.
-    logits = np.log(np.maximum(probabilities, 1e-6)) * calibration["temperature"] - np.array(calibration["offset"])
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    raw = odds / odds.sum(axis=1, keepdims=True)
-    right = raw.argmax(axis=1) == truth
-    values = _reflect(metrics.expected_calibration_error(right, raw.max(axis=1), weights))
-    return {"calibration_error_before": _estimate(values, len(truth))}
-
-
-def _reflect(values: np.ndarray) -> np.ndarray:
-    """Return draws mirrored at the first value: the basic bootstrap, for a figure that resampling itself makes greater.
-
-    The calibration error is a sum of absolute gaps, and every draw adds noise to the gaps.
-    """
-    return np.concatenate([values[:1], np.maximum(2 * values[0] - values[1:], 0.0)])
-
-
-def _estimate(values: np.ndarray, n: int) -> Estimate:
-    """Return the first value, with the interval of the others, which are bootstrap draws."""
-    low, high = metrics.percentile_interval(values[1:])
-    return Estimate(float(values[0]), n, float(low), float(high))
+def _spread(estimates: Mapping[str, Estimate]) -> dict[str, float]:
+    """Return each figure and the ends of its interval, as columns of a table."""
+    spread: dict[str, float] = {}
+    for name, one in estimates.items():
+        spread |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
+    return spread

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from skinai import __version__, wording
-from skinai.evaluation.report import Estimate, EvaluationReport
+from skinai.evaluation.estimate import Estimate
+from skinai.evaluation.report import EvaluationReport
 from skinai.labels import Label
 from skinai.serving.assessment import Agreement, Assessment
 

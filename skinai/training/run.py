@@ -44,6 +44,7 @@ from skinai.model.head import HEAD_FILE, write_head
 from skinai.model.reference import REFERENCE_FILE, build_reference, read_reference, take_print, write_reference
 from skinai.model.session import Session
 from skinai.training.calibration import fit_calibration
+from skinai.training.cases import write_folder_cases
 from skinai.training.checkpoint import CHECKPOINT_FILE
 from skinai.training.config import TrainingConfig
 from skinai.training.fit import (
@@ -248,7 +249,22 @@ def look_at_test(
     _log_look(folder, bundle, pictures=len(run.frames["test"].table), purpose=purpose)
     gates = read_gates(folder, fingerprint=bundle.fingerprint)
     write_folder_predictions(folder, run.frames["test"], data.labels, "test", gates=gates)
+    write_folder_cases(folder, run.frames["test"])
     return path
+
+
+def describe_cases(folder: Path, data: DataFolder) -> None:
+    """Write ``cases_test.csv`` of a model that was tested before there was such a file; no probability is looked at.
+
+    Raises
+    ------
+    UsageError
+        If the model has other classes than the data.
+    """
+    bundle = load_bundle(folder)
+    data = with_labels_of(bundle, data)
+    run = load_run_data(data, read_split(folder / SPLIT_FILE), bundle.frame, subsets=("test",))
+    write_folder_cases(folder, run.frames["test"])
 
 
 def with_labels_of(bundle: Bundle, data: DataFolder) -> DataFolder:

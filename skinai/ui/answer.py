@@ -13,7 +13,8 @@ from skinai import wording
 from skinai.data.images import decode_picture, encode_preview
 from skinai.errors import DataError, PictureError
 from skinai.evaluation.decision_support import find_cases_like, predict_values
-from skinai.evaluation.report import Estimate, EvaluationReport
+from skinai.evaluation.estimate import Estimate
+from skinai.evaluation.report import EvaluationReport
 from skinai.exports.fhir import write_fhir
 from skinai.exports.pdf import write_pdf
 from skinai.exports.record import Record, write_csv, write_json

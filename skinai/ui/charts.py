@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from skinai.evaluation.report import EvaluationReport
+from skinai.evaluation.claim import SplitDifference
+from skinai.evaluation.figures import DARK, LIGHT, Palette, draw_differences, frame_figure
 from skinai.labels import LabelSet
 from skinai.serving.predictor import Prediction
 
 PLOT_CONFIG = {"displayModeBar": False, "displaylogo": False, "scrollZoom": False}
 
 
-@dataclass(frozen=True)
-class Palette:
-    """Colours with at least 3:1 against their background, and 4.5:1 for text."""
-
-    highlight: str
-    plain: str
-    text: str
-
-
-LIGHT = Palette(highlight="#0F5C6E", plain="#7A929A", text="#1B2428")
-DARK = Palette(highlight="#6CC3D5", plain="#6B838D", text="#E6EDF1")
 # Okabe and Ito's palette, told apart also with colour blindness; grey for the naevi that fill every bar.
 CATEGORIES = {
     "akiec": "#E69F00",
@@ -121,75 +109,21 @@ def draw_breakdown(table: pd.DataFrame, labels: LabelSet, colours: Palette, *, u
     figure.update_xaxes(
         title=f"share of {unit}" if share else unit, tickformat=".0%" if share else ",", fixedrange=True
     )
-    return _framed(figure, colours, height=210 + 30 * len(table), bottom=150)
+    return frame_figure(figure, colours, height=210 + 30 * len(table), bottom=150)
 
 
-def draw_confusion(report: EvaluationReport, colours: Palette, *, share: bool) -> go.Figure:
-    """Draw the confusion matrix: rows are the truth, columns the answer, colour is the share of the row."""
-    counts = report.confusion
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    codes, names = list(report.labels.codes), report.labels.names
-    places = [(row, column) for row in range(len(codes)) for column in range(len(codes))]
-    figure = go.Figure(
-        go.Heatmap(
-            z=shares,
-            x=codes,
-            y=codes,
-            colorscale="Cividis",
-            zmin=0,
-            zmax=1,
-            xgap=2,
-            ygap=2,
-            colorbar={
-                "title": {"text": "share of<br>the row", "font": {"color": colours.text}},
-                "tickformat": ".0%",
-                "tickfont": {"color": colours.text},
-                "thickness": 12,
-            },
-            customdata=[[(names[i], names[j], counts[i][j]) for j in range(len(codes))] for i in range(len(codes))],
-            hovertemplate="truth: %{customdata[0]}<br>answer: %{customdata[1]}<br>%{customdata[2]:,} pictures, "
-            "%{z:.1%} of the row<extra></extra>",
-        )
+def draw_leak(found: Sequence[SplitDifference], names: Sequence[str], figure: str, colours: Palette) -> go.Figure:
+    """Draw what a split by picture adds to one figure of each diagnosis."""
+    table = pd.DataFrame(
+        {
+            "diagnosis": list(names),
+            "difference": [one.difference.value for one in found],
+            "difference_low": [one.difference.low for one in found],
+            "difference_high": [one.difference.high for one in found],
+        }
     )
-    # White up to .475 of the scale and black above keeps every number at 4.5:1 or more on its cell.
-    for row, column in places:
-        figure.add_annotation(
-            x=codes[column],
-            y=codes[row],
-            text=f"{shares[row, column]:.0%}" if share else f"{counts[row, column]:,}",
-            showarrow=False,
-            font={"color": "#FFFFFF" if shares[row, column] < 0.475 else "#000000"},
-        )
-    figure.update_yaxes(autorange="reversed", title="truth", fixedrange=True)
-    figure.update_xaxes(title="answer", fixedrange=True)
-    return _framed(figure, colours, height=460)
-
-
-def draw_class_f1(report: EvaluationReport, colours: Palette) -> go.Figure:
-    """Draw F1 of each class with its interval."""
-    table = report.frame()
-    figure = go.Figure(
-        go.Scatter(
-            x=table["f1"],
-            y=[f"{row.diagnosis}<br>n {row.pictures:,}" for row in table.itertuples()],
-            mode="markers",
-            marker={"size": 8, "color": colours.highlight},
-            cliponaxis=False,
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": table["f1_high"] - table["f1"],
-                "arrayminus": table["f1"] - table["f1_low"],
-                "color": colours.highlight,
-                "thickness": 2,
-                "width": 6,
-            },
-            hovertemplate="%{y}: F1 %{x:.3f}<extra></extra>",
-        )
-    )
-    figure.update_yaxes(autorange="reversed", automargin=True, fixedrange=True)
-    figure.update_xaxes(range=[0, 1], title="F1, 95 % interval", fixedrange=True)
-    return _framed(figure, colours, height=400)
+    drawn = draw_differences(table, colours, figure=figure)
+    return drawn.update_xaxes(title="split by picture less split by lesion, 95 % interval")
 
 
 def describe_probabilities(prediction: Prediction) -> str:
@@ -225,17 +159,8 @@ def _draw_bars(
     )
     figure.update_yaxes(autorange="reversed", automargin=True, fixedrange=True, type="category")
     figure.update_xaxes(fixedrange=True)
-    return _framed(figure, colours, height=340)
+    return frame_figure(figure, colours, height=340)
 
 
 def _as_shares(figure: go.Figure) -> go.Figure:
     return figure.update_xaxes(range=[0, 1.12], tickvals=[0, 0.25, 0.5, 0.75, 1], tickformat=".0%")
-
-
-def _framed(figure: go.Figure, colours: Palette, *, height: int, bottom: int = 8) -> go.Figure:
-    for update in (figure.update_xaxes, figure.update_yaxes):
-        update(tickfont_color=colours.text, title_font_color=colours.text)
-    figure.update_layout(
-        height=height, legend_font_color=colours.text, margin={"l": 8, "r": 8, "t": 8, "b": bottom}, bargap=0.28
-    )
-    return figure

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import logging
 import math
+from collections.abc import Callable
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -12,7 +13,7 @@ import streamlit as st
 
 from skinai import __version__, wording
 from skinai.errors import SkinaiError
-from skinai.evaluation.report import Estimate
+from skinai.evaluation.estimate import Estimate
 from skinai.ui import charts, resources
 
 LOG = logging.getLogger("skinai.ui")
@@ -46,9 +47,17 @@ def stop_with(sentence: str, error: SkinaiError) -> None:
     st.stop()
 
 
-def show_figure(figure: go.Figure, *, alt: str, key: str) -> None:
-    """Show a figure with its text alternative."""
-    st.plotly_chart(figure, width="stretch", config=charts.PLOT_CONFIG, alt=alt, key=key)
+def show_figure(figure: go.Figure, *, alt: str, key: str, on_select: Callable[[], None] | None = None) -> None:
+    """Show a figure with its text alternative; `on_select` is called when a point of it is clicked."""
+    st.plotly_chart(
+        figure,
+        width="stretch",
+        config=charts.PLOT_CONFIG,
+        alt=alt,
+        key=key,
+        on_select=on_select or "ignore",
+        selection_mode="points",
+    )
 
 
 def show_table(table: pd.DataFrame, *, alt: str) -> None:
@@ -56,9 +65,24 @@ def show_table(table: pd.DataFrame, *, alt: str) -> None:
     st.table(table, hide_index=True, border="horizontal", alt=alt)
 
 
+def say_plain(value: float) -> str:
+    """Return a figure without its interval."""
+    return "not applicable" if math.isnan(value) else f"{value:.3f}"
+
+
+def say_value(estimate: Estimate) -> str:
+    """Return an estimate without its interval."""
+    return say_plain(estimate.value)
+
+
+def say_figure(row: pd.Series, name: str) -> str:
+    """Return one figure of a row of a curve, with its interval."""
+    return str(Estimate(row[name], int(row[f"{name}_n"]), row[f"{name}_low"], row[f"{name}_high"]))
+
+
 def show_estimate(name: str, estimate: Estimate, *, baseline: str) -> None:
     """Show one figure with its n, its interval and the baseline's figure."""
-    value = "not applicable" if math.isnan(estimate.value) else f"{estimate.value:.3f}"
+    value = say_value(estimate)
     interval = "no interval" if math.isnan(estimate.low) else f"{estimate.low:.3f} to {estimate.high:.3f}"
     st.metric(wording.FIGURE_NAMES[name], value, help=wording.FIGURE_HELP[name], border=True)
     st.markdown(f"95 %: {interval}, n = {estimate.n:,}.  \n{baseline}.")

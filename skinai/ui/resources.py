@@ -21,6 +21,9 @@ from skinai.data.predictions import read_predictions
 from skinai.data.split import SPLIT_FILE
 from skinai.data.summary import DATASET_FILE, DatasetSummary, read_summary
 from skinai.errors import DataError, SkinaiError
+from skinai.evaluation.checks import Check, check_folder
+from skinai.evaluation.comparison import Comparison, compare_predictions
+from skinai.evaluation.curves import CURVES_FILE
 from skinai.evaluation.decision import DECISION_FILE
 from skinai.evaluation.report import REPORT_FILE, EvaluationReport, read_report
 from skinai.labels import HAM10000, LabelSet
@@ -85,7 +88,7 @@ def load_report(bundle: Bundle) -> EvaluationReport:
     DataError
         If it is missing, or belongs to other predictions, another model or another subset.
     """
-    report = _load_report(str(bundle.folder), _changed_at(bundle.folder / REPORT_FILE), bundle.labels)
+    report = _load_report(str(bundle.folder), _report_changed_at(bundle.folder), bundle.labels)
     if (report.fingerprint, report.subset) != (bundle.fingerprint, "test"):
         raise DataError(
             f"{REPORT_FILE} is about the {report.subset} subset and the model {report.fingerprint}, "
@@ -155,6 +158,32 @@ def list_reports(bundle: Bundle) -> list[EvaluationReport]:
     return [report for report in reports if report.pictures == reports[0].pictures]
 
 
+def load_checks(bundle: Bundle, report: EvaluationReport) -> tuple[Check, ...]:
+    """Return the named checks of a model and its report.
+
+    Raises
+    ------
+    DataError
+        If the predictions cannot be read.
+    """
+    parts = (REPORT_FILE, DECISION_FILE, GATES_FILE, SPLIT_FILE, predictions_file("test"), predictions_file("valid"))
+    changed_at = tuple(_changed_at(bundle.folder / part) for part in parts)
+    return _load_checks(str(bundle.folder), changed_at, bundle.fingerprint, report)
+
+
+def load_comparison(bundle: Bundle, first: str, second: str) -> Comparison:
+    """Return what sets two of the models apart that lie beside each other; both names are from :func:`list_reports`.
+
+    Raises
+    ------
+    DataError
+        If they do not answer for the same pictures.
+    """
+    folders = [bundle.folder.parent / name if name != bundle.name else bundle.folder for name in (first, second)]
+    changed_at = tuple(_changed_at(folder / predictions_file("test")) for folder in folders)
+    return _load_comparison(str(folders[0]), str(folders[1]), changed_at, bundle.labels)
+
+
 def load_claim_reports() -> dict[str, EvaluationReport]:
     """Return the reports of the first network by kind of split, ``"lesion"`` and ``"picture"``, where they are kept."""
     folders = {"lesion": "ham10000-seed-cnn", "picture": "ham10000-seed-cnn-by-picture"}
@@ -162,7 +191,7 @@ def load_claim_reports() -> dict[str, EvaluationReport]:
     for kind, name in folders.items():
         folder = models_folder() / name
         try:
-            reports[kind] = _load_report(str(folder), _changed_at(folder / REPORT_FILE), HAM10000)
+            reports[kind] = _load_report(str(folder), _report_changed_at(folder), HAM10000)
         except DataError:
             LOG.warning("The report in %s is left out of the comparison with the claim.", folder)
     return reports
@@ -177,6 +206,10 @@ def _data_folder() -> str:
         return str(find_data_folder(None))
     except SkinaiError:
         return ""
+
+
+def _report_changed_at(folder: Path) -> tuple[int, ...]:
+    return tuple(_changed_at(folder / part) for part in (REPORT_FILE, CURVES_FILE, DECISION_FILE))
 
 
 def _changed_at(path: Path) -> int:
@@ -201,13 +234,25 @@ def _load_bundle(folder: str, changed_at: int) -> Bundle:
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _load_report(folder: str, changed_at: int, _labels: LabelSet) -> EvaluationReport:
+def _load_report(folder: str, changed_at: tuple[int, ...], _labels: LabelSet) -> EvaluationReport:
     return read_report(Path(folder), _labels)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _load_summary(folder: str, changed_at: int) -> DatasetSummary:
     return read_summary(Path(folder) / DATASET_FILE)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Looking for what would make the report a lie")
+def _load_checks(
+    folder: str, changed_at: tuple[int, ...], fingerprint: str, _report: EvaluationReport
+) -> tuple[Check, ...]:
+    return check_folder(Path(folder), _report, fingerprint=fingerprint)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _load_comparison(first: str, second: str, changed_at: tuple[int, ...], _labels: LabelSet) -> Comparison:
+    return compare_predictions(Path(first), Path(second), subset="test", labels=_labels)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)

@@ -10,7 +10,8 @@ from conftest import SHIPPED_MODELS
 
 from skinai.errors import DataError
 from skinai.evaluation.decision import read_decision
-from skinai.evaluation.report import Estimate, evaluate_predictions, read_report, write_report
+from skinai.evaluation.estimate import Estimate
+from skinai.evaluation.report import evaluate_predictions, read_report, write_report
 from skinai.labels import HAM10000
 from skinai.model.bundle import load_bundle, models_folder
 

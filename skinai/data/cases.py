@@ -1,0 +1,56 @@
+"""What is known of each test picture besides its probabilities: picture quality, and the nearest training cases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from skinai.artefacts import write_atomic
+from skinai.errors import DataError
+
+CASES_FILE = "cases_test.csv"
+NEAREST = 3
+QUALITY = ("sharpness", "share_black")
+COLUMNS = (
+    "image",
+    *QUALITY,
+    *(f"nearest_{rank}_{fact}" for rank in range(1, NEAREST + 1) for fact in ("image", "truth", "similarity")),
+)
+
+
+def write_cases(table: pd.DataFrame, folder: Path) -> None:
+    """Write ``cases_test.csv``: the columns of `COLUMNS`, one row a picture."""
+    text = table[list(COLUMNS)].to_csv(index=False, float_format="%.4f", lineterminator="\n")
+    write_atomic(Path(folder) / CASES_FILE, text)
+
+
+def read_cases(folder: Path) -> pd.DataFrame | None:
+    """Read ``cases_test.csv``, indexed by picture; None where a folder has none.
+
+    Returns
+    -------
+    DataFrame or None
+        ``sharpness``: mean of the logarithm (base 10) of the frame's power at fine detail. ``share_black``: the share
+        of nearly black pixels, which dark corners have. ``nearest_K_image``, ``nearest_K_truth`` and
+        ``nearest_K_similarity`` (cosine): the K-th nearest training lesion in the network's own space; empty where
+        there are fewer.
+
+    Raises
+    ------
+    DataError
+        If it is damaged.
+    """
+    path = Path(folder) / CASES_FILE
+    if not path.is_file():
+        return None
+    try:
+        table = pd.read_csv(path, dtype={"image": str})
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise DataError(f"{path} is damaged: {error}.") from error
+    missing = [column for column in COLUMNS if column not in table.columns]
+    if missing:
+        raise DataError(f"Missing columns in {path}: {missing}.")
+    if table["image"].duplicated().any():
+        raise DataError(f"{path} names a picture twice.")
+    return table.set_index("image")

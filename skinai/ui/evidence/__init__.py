@@ -1,0 +1,1 @@
+"""The sections of the report card, one a file; each has a function ``show(bundle, report)``."""

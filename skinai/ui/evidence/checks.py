@@ -1,0 +1,36 @@
+"""Checks: what would make the report a lie, looked for one by one."""
+
+import pandas as pd
+import streamlit as st
+
+from skinai import wording
+from skinai.errors import DataError
+from skinai.evaluation.checks import ISSUE
+from skinai.evaluation.report import EvaluationReport
+from skinai.model.bundle import Bundle
+from skinai.ui import components, resources
+
+
+def show(bundle: Bundle, report: EvaluationReport) -> None:
+    """Show every check with its state, its finding and what to do."""
+    st.header(wording.CHECKS_TITLE)
+    try:
+        found = resources.load_checks(bundle, report)
+    except DataError as error:
+        st.warning(str(error))
+        return
+    issues = sum(check.state == ISSUE for check in found)
+    st.markdown(wording.CHECKS_REMARK.format(checks=len(found), issues=issues))
+    for check in found:
+        if check.voiding:
+            st.error(f"{wording.CHECK_VOIDS} {check.finding} {check.advice}")
+    rows = [
+        {
+            "State": wording.CHECK_STATES[check.state],
+            "Promise": f"{check.title} ({check.code})",
+            "Finding": check.finding,
+            "What to do": check.advice,
+        }
+        for check in found
+    ]
+    components.show_table(pd.DataFrame(rows), alt="The named checks")

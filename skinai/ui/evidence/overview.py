@@ -1,0 +1,203 @@
+"""Overview: the figures of the holdout run, of all pictures together and of each diagnosis."""
+
+import pandas as pd
+import streamlit as st
+
+from skinai import wording
+from skinai.errors import DataError, ModelError
+from skinai.evaluation.decision import read_decision
+from skinai.evaluation.report import EvaluationReport
+from skinai.labels import HAM10000
+from skinai.model.bundle import Bundle
+from skinai.model.gates import read_refused_counts
+from skinai.ui import charts, components, resources
+
+
+def show(bundle: Bundle, report: EvaluationReport) -> None:
+    """Show the figures, then what the rules fixed on valid reach."""
+    is_ham10000 = report.labels is HAM10000
+    if is_ham10000:
+        st.markdown(wording.HOLDOUT_REMARK)
+    st.markdown(f"{wording.INTERVAL_REMARK} {wording.SKIN_TONE_REMARK if is_ham10000 else ''}")
+    show_overall(report)
+    show_classes(report)
+    show_scores(report)
+    if "coverage" in report.decision:
+        show_certainty(report)
+        show_rules(bundle, report)
+    elif report.decision_hash:
+        st.warning(wording.RULES_CHANGED.format(folder=bundle.folder.name))
+    show_gate(bundle, report)
+    show_models(bundle, report)
+
+
+def show_overall(report: EvaluationReport) -> None:
+    """Show melanoma recall and the overall figures beside the baseline; never accuracy without melanoma recall."""
+    figures = {name: (f"{report.baseline[name].value:.3f}", estimate) for name, estimate in report.overall.items()}
+    if "mel" in report.classes:
+        melanoma = (f"{float(report.baseline_code == 'mel'):.3f}", report.classes["mel"]["recall"])
+        figures = {"melanoma_recall": melanoma} | figures
+    for column, (name, (baseline, estimate)) in zip(st.columns(len(figures)), figures.items(), strict=True):
+        with column:
+            components.show_estimate(name, estimate, baseline=f"{always(report)}: {baseline}")
+    if not report.labels.malignant_codes:
+        return
+    malignant = [label.code for label in report.labels if label.malignant]
+    benign = [label.code for label in report.labels if not label.malignant]
+    missed, of_malignant = report.count_benign_first(*malignant)
+    right, of_benign = report.count_benign_first(*benign)
+    st.markdown(
+        wording.GROUP_ERRORS.format(malignant=of_malignant, missed=missed, benign=of_benign, alarmed=of_benign - right)
+    )
+
+
+def always(report: EvaluationReport) -> str:
+    """Return what the baseline is called."""
+    return f"Always {name_of(report, report.baseline_code)}"
+
+
+def name_of(report: EvaluationReport, code: str) -> str:
+    """Return a class's name as it stands inside a sentence."""
+    return report.labels.by_code(code).name.lower()
+
+
+def show_classes(report: EvaluationReport) -> None:
+    """Show precision, recall and F1 of each class with n and interval."""
+    st.header("Each diagnosis")
+    alt = "F1 of each diagnosis with its 95 % interval: " + ", ".join(
+        f"{label.name} {report.classes[label.code]['f1']}" for label in report.labels
+    )
+    components.show_figure(report.figure("classes", colours=charts.palette()), alt=alt, key="class_f1")
+    rows = []
+    for label in report.labels:
+        figures, lesions = report.classes[label.code], report.class_lesions[label.code]
+        rows.append(
+            {
+                "Diagnosis": f"{label.name} ({figures['recall'].n:,} pictures, {lesions:,} lesions)",
+                "Recall (sensitivity)": str(figures["recall"]),
+                "F1": str(figures["f1"]),
+                "Precision": f"{figures['precision']} of {figures['precision'].n:,} answers",
+                "Specificity": str(figures["specificity"]),
+                "AUC": str(figures["auc"]),
+                "Average precision": str(figures["average_precision"]),
+            }
+        )
+    components.show_table(pd.DataFrame(rows), alt="The figures of each diagnosis")
+
+
+def show_scores(report: EvaluationReport) -> None:
+    """Show how well the probabilities rank and how well they are calibrated."""
+    st.header(wording.SCORES_TITLE)
+    figures = {}
+    if "mel" in report.classes:
+        figures[wording.MELANOMA_AUC] = (report.classes["mel"]["auc"], "0.500")
+    for name, one in report.scores.items():
+        figures[wording.SCORES[name]] = (one, components.say_value(report.baseline[name]))
+    if "calibration_error_before" in report.decision:
+        figures[wording.CALIBRATION_BEFORE] = (report.decision["calibration_error_before"], "")
+    rows = [
+        {"Figure": name, "Value": str(one), "n": f"{one.n:,}", always(report): baseline, "What it means": meaning}
+        for (name, meaning), (one, baseline) in figures.items()
+    ]
+    components.show_table(pd.DataFrame(rows), alt="How well the probabilities rank and are calibrated")
+
+
+def show_certainty(report: EvaluationReport) -> None:
+    """Show how often each of the fixed words is said, and how often the answer is right then."""
+    if "clear_lead" not in report.decision:
+        return
+    figures = {name: report.decision[name] for name in ("clear_lead", "undecided", "cannot_assess")}
+    right = {"clear_lead": "clear_lead:right", "undecided": "undecided:either"}
+    rows = [
+        {
+            "Said": wording.CERTAINTY_NAMES[name],
+            "Share of the pictures": str(estimate),
+            "Right": str(report.decision[right[name]]) if name in right else "",
+        }
+        for name, estimate in figures.items()
+    ]
+    components.show_table(pd.DataFrame(rows), alt="How sure the answers are, and how often they are right then")
+    slipped = report.decision.get("malignant_with_benign_clear_lead")
+    missed = wording.CERTAINTY_MISSED.format(n=slipped.n, share=slipped) if slipped is not None else ""
+    st.markdown(f"{wording.CERTAINTY_REPORT} {missed}")
+
+
+def show_rules(bundle: Bundle, report: EvaluationReport) -> None:
+    """Show what thresholds and prediction sets that were fitted on valid reach here."""
+    st.header(wording.RULES_TITLE)
+    names = [name.removesuffix(":sensitivity") for name in report.decision if name.endswith(":sensitivity")]
+    rows = []
+    for name in names:
+        kind, _, share = name.partition("_")
+        found, spared = (report.decision[f"{name}:{rate}"] for rate in ("sensitivity", "specificity"))
+        rows.append(
+            {
+                "Fixed on valid for": f"{kind} {share}",
+                f"Sensitivity (n {found.n})": str(found),
+                f"Specificity (n {spared.n:,})": str(spared),
+            }
+        )
+    if rows:
+        st.markdown(wording.RULES_REMARK)
+        components.show_table(pd.DataFrame(rows), alt="Thresholds fixed on valid")
+    by_class = ", ".join(f"{label.name.lower()} {report.decision[f'coverage:{label.code}']}" for label in report.labels)
+    reached, size = report.decision["coverage"], report.decision["set_size"]
+    try:
+        coverage = read_decision(bundle.folder, fingerprint=bundle.fingerprint, labels=bundle.labels).coverage
+    except DataError as error:
+        st.warning(str(error))
+        return
+    st.markdown(wording.SETS_REMARK.format(coverage=coverage, reached=reached, size=size, by_class=by_class))
+
+
+def show_gate(bundle: Bundle, report: EvaluationReport) -> None:
+    """Show what the gate before the answer refuses, of the holdout pictures and of what it is to refuse."""
+    try:
+        counts = read_refused_counts(bundle.folder)
+    except ModelError as error:
+        st.warning(str(error))
+        return
+    if not counts:
+        return
+    st.header(wording.GATE_TITLE)
+    st.markdown(wording.GATE_REMARK)
+    rows = [
+        {
+            "Pictures": wording.GATE_KINDS.get(kind, kind),
+            "n": f"{pictures:,}",
+            "Refused": f"{refused / max(pictures, 1):.1%}",
+        }
+        for kind, (refused, pictures) in counts.items()
+    ]
+    if "refused" in report.decision:
+        estimate = report.decision["refused"]
+        share = f"{estimate.value:.1%} ({estimate.low:.1%} to {estimate.high:.1%})"
+        rows.insert(0, {"Pictures": wording.GATE_KINDS["test"], "n": f"{estimate.n:,}", "Refused": share})
+    components.show_table(pd.DataFrame(rows), alt="Share of each kind of picture that the gate refuses")
+
+
+def show_models(bundle: Bundle, report: EvaluationReport) -> None:
+    """Show the same figures of every model beside this one that was tested under the same split."""
+    reports = resources.list_reports(bundle)
+    if len(reports) < 2:
+        return
+    st.header("Beside the other models here")
+    rows = [
+        {
+            "Model": other.model_name + (" (in use)" if other.fingerprint == report.fingerprint else ""),
+            "Pictures": other.pictures,
+            **{wording.FIGURE_NAMES[name]: str(estimate) for name, estimate in other.overall.items()},
+            "Melanoma recall": str(other.classes["mel"]["recall"]) if "mel" in other.classes else "",
+        }
+        for other in reports
+    ]
+    rows.append(
+        {"Model": always(report), "Pictures": report.pictures}
+        | {
+            wording.FIGURE_NAMES[name]: str(estimate)
+            for name, estimate in report.baseline.items()
+            if name in report.overall
+        }
+        | {"Melanoma recall": f"{float(report.baseline_code == 'mel'):.3f}" if "mel" in report.classes else ""}
+    )
+    components.show_table(pd.DataFrame(rows), alt="Figures of the models side by side")

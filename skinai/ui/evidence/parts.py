@@ -1,0 +1,57 @@
+"""Parts: the same figures by patient, site, method, lesion and picture quality."""
+
+import pandas as pd
+import streamlit as st
+
+from skinai import wording
+from skinai.evaluation.report import EvaluationReport
+from skinai.evaluation.subgroups import FIGURES, Subgroup
+from skinai.labels import HAM10000
+from skinai.model.bundle import Bundle
+from skinai.ui import charts, components
+
+
+def show(bundle: Bundle, report: EvaluationReport) -> None:
+    """Show one column's parts as a chart and as a table."""
+    st.header(wording.PARTS_TITLE)
+    if not report.subgroups:
+        st.markdown(wording.PARTS_EMPTY.format(folder=bundle.folder.name))
+        return
+    st.markdown(wording.PARTS_REMARK + (f" {wording.SKIN_TONE_REMARK}" if report.labels is HAM10000 else ""))
+    columns = list(dict.fromkeys(group.column for group in report.subgroups))
+    named = wording.PART_COLUMNS | wording.MORE_PART_COLUMNS
+    column = st.segmented_control(
+        "By", columns, default=columns[0], format_func=named.__getitem__, required=True, key="part", bind="query-params"
+    )
+    groups = [group for group in report.subgroups if group.column == column]
+    offered = [name for name in FIGURES if name in groups[0].figures]
+    figure = st.segmented_control(
+        "Chart",
+        offered,
+        default=offered[0],
+        format_func=wording.PART_FIGURES.__getitem__,
+        required=True,
+        key="part_figure",
+    )
+    drawn = report.figure("subgroups", column, colours=charts.palette(), option=figure)
+    said = ", ".join(f"{group.value} {group.figures[figure]}" for group in groups)
+    alt = f"{wording.PART_FIGURES[figure]} by {named[column].lower()}: {said}."
+    components.show_figure(drawn, alt=alt, key="parts_chart")
+    st.caption(wording.PARTS_HOLLOW)
+    components.show_table(
+        pd.DataFrame([_describe(group, named[column], offered) for group in groups]),
+        alt=f"All figures by {named[column].lower()}",
+    )
+    if column == "dx_type":
+        st.caption(wording.PARTS_METHOD)
+
+
+def _describe(group: Subgroup, title: str, offered: list[str]) -> dict[str, str]:
+    row = {title: group.value, "Pictures (lesions)": f"{group.pictures:,} ({group.lesions:,})"}
+    if "sensitivity" in offered:
+        row["Malignant lesions"] = f"{group.malignant_lesions:,}"
+    for name in offered:
+        row[wording.PART_FIGURES[name]] = str(group.figures[name])
+    few = [wording.PART_FIGURES[name].lower() for name in group.few if name in offered]
+    row["Remark"] = wording.PARTS_FEW.format(figures=", ".join(few)) if few else ""
+    return row
