@@ -11,7 +11,7 @@ OUT ?= models/my-$(ARCHITECTURE)
 app: $(VENV)/.app-ready
 	$(BIN)/python -m skinai app
 
-test: $(VENV)/.dev-ready
+test: $(VENV)/.dev-ready $(VENV)/.scorer-ready
 	$(BIN)/python -m pytest
 
 check: $(VENV)/.dev-ready
@@ -31,6 +31,12 @@ $(VENV)/.app-ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+# The ISIC challenge's scorer, which a test compares with ours.
+$(VENV)/.scorer-ready: $(VENV)/.app-ready requirements-scorer.txt
+	$(PYTHON) -m venv $(VENV)/scorer
+	$(VENV)/scorer/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-scorer.txt
 	touch $@
 
 $(VENV)/.dev-ready: $(VENV)/.app-ready requirements-dev.txt

@@ -440,6 +440,7 @@ def _evaluate(
     )
     checks: Sequence[Check] = ()
     if subset == "test":
+        _refuse_others(folder, report)
         # The report follows from predictions and rules alone, so an older one is replaced without a look at pictures.
         if not _is_written(report, folder):
             write_report(report, folder)
@@ -467,6 +468,24 @@ def _identify(folder: Path) -> tuple[str, str, LabelSet, Mapping[str, Any] | Non
         return str(facts["model"]), str(facts["fingerprint"]), HAM10000, None
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{REPORT_FILE} in {folder} is damaged: {error}.") from error
+
+
+def _refuse_others(folder: Path, report: EvaluationReport) -> None:
+    """Refuse predictions or a model that a stored report was not made from; it is never replaced unseen."""
+    from skinai.evaluation.report import REPORT_FILE
+
+    path = folder / REPORT_FILE
+    if not path.exists():
+        return
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        owner, hashed = facts["fingerprint"], facts["predictions_sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise SkinaiError(f"{path} is damaged: {error}.") from error
+    if hashed != report.predictions_hash:
+        raise SkinaiError(f"{path} was not made from the predictions_test.csv beside it.")
+    if owner != report.fingerprint:
+        raise SkinaiError(f"{REPORT_FILE} in {folder} belongs to the model {owner}.")
 
 
 def _is_written(report: EvaluationReport, folder: Path) -> bool:

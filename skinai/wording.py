@@ -592,6 +592,11 @@ PRIVACY = (
 
 # ---- the sections of the report card --------------------------------------------------------------------------------
 
+SKIN_TONE_GAP = "No skin-tone label exists, so nothing is known of how the model does on dark skin."
+CONSEQUENCES = (
+    "A wrong answer misleads everyone, experts included, and a benign answer can put off a biopsy; the page therefore "
+    "offers to ask for the clinician's own answer first, names the most severe diagnosis still plausible, and refuses."
+)
 REPORT_HEAD = (
     "Holdout run of **{name}**: {pictures:,} pictures of {lesions:,} lesions. Brackets hold 95 % intervals, from a "
     "bootstrap that draws whole lesions."
@@ -706,6 +711,16 @@ CHECKS_REMARK = (
     "{checks} named checks, run on the files as they are now; {issues} found an issue. docs/evaluation.md says what "
     "each of them does."
 )
+DOCUMENTS_TITLE = "Documents"
+DOCUMENTS_REMARK = (
+    "The model card and the two checklists are written from the run: what it does not know stays visible as a gap. The "
+    "zip holds the card as HTML and Markdown, the figures as SVG, the tables as CSV, split, predictions and hashes; "
+    "open index.html in it, without the app and without a network."
+)
+DOCUMENTS_CARD, DOCUMENTS_ALL = "Model card (HTML)", "Everything (zip)"
+DOCUMENTS_READ = "Read the card here"
+CHECKLISTS_REMARK = "{name}: {answered} of {items} items answered, {gaps} with a gap."
+FLOW_ALT = "Flow diagram from the listed pictures to lesions and subsets: {text}"
 CHECK_STATES = {"passed": "✓ passed", "issue": "! issue", "not applicable": "- not applicable"}
 CHECK_VOIDS = "The figures of this report do not hold:"
 LEAK_TITLE = "What a split by picture does"

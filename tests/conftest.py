@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
@@ -166,3 +167,33 @@ def lesion() -> np.ndarray:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep decoded pictures of tests out of the user's cache."""
     os.environ["SKINAI_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+def make_predictions(truths, *, mel, **columns) -> pd.DataFrame:
+    """Return predictions that divide each row between melanoma (`mel`) and naevus; every picture is its own lesion."""
+    images = [f"I{number:03d}" for number in range(len(truths))]
+    table = pd.DataFrame({"image": images})
+    for code in HAM10000.isic_order:
+        table[code] = 0.0
+    table["MEL"], table["NV"] = np.array(mel, dtype=float), 1 - np.array(mel, dtype=float)
+    table["truth"], table["lesion"], table["group"] = list(truths), images, images
+    for column in ("age_band", "sex", "localization", "dx_type"):
+        table[column] = columns.get(column, "unknown")
+    return table
+
+
+@pytest.fixture(scope="session")
+def own_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of a user's own two classes, none of them malignant."""
+    from skinai.__main__ import main
+
+    folder = tmp_path_factory.mktemp("moles")
+    for name, pigment in (("dark", (40, 32, 44)), ("red", (170, 20, 40))):
+        (folder / name).mkdir(parents=True)
+        for number in range(8):
+            picture = draw_lesion(number, width_px=128, height_px=96, pigment=pigment)
+            (folder / name / f"{number}.jpg").write_bytes(encode(picture))
+    out = tmp_path_factory.mktemp("models") / "own"
+    command = ["train", "--data", str(folder), "--architecture", "seed-cnn", "--epochs", "1", "--out", str(out)]
+    assert main(command) == 0
+    return out

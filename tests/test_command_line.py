@@ -13,6 +13,7 @@ import pytest
 from conftest import encode
 
 from skinai.__main__ import main
+from skinai.artefacts import hash_file
 from skinai.data.drawing import draw_lesion
 from skinai.labels import HAM10000
 from skinai.model.bundle import load_bundle
@@ -128,7 +129,11 @@ def test_evaluate_reprints_the_stored_report(small_model):
     for text in ("balanced accuracy", "always", "confusion", "95 % intervals: bootstrap by lesion"):
         assert text in done.stdout
     facts = json.loads(run("evaluate", small_model, "--json").stdout)
-    assert facts == json.loads((small_model / "report.json").read_text())
+    checks = facts.pop("checks")
+    assert {check["state"] for check in checks} <= {"passed", "issue", "not applicable"}
+    stored = json.loads((small_model / "report.json").read_text())
+    assert stored.pop("curves_sha256") == hash_file(small_model / "curves.csv")
+    assert facts == stored
     assert set(facts["overall"]["accuracy"]) == {"value", "n", "interval"}
 
 
@@ -330,6 +335,8 @@ def test_a_split_by_picture_leaves_figures_and_no_weights(small_data, tmp_path):
     done = run(*command, "--out", out)
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in out.iterdir()) == [
+        "cases_test.csv",
+        "curves.csv",
         "decision.json",
         "predictions_test.csv",
         "predictions_valid.csv",

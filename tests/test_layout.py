@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "evaluation": EVERYBODY | {"data"},
     "serving": EVERYBODY | {"data", "model", "evaluation"},
     "wording": {"data", "labels", "evaluation", "serving"},
-    "exports": EVERYBODY | {"evaluation", "serving", "wording"},
+    "exports": EVERYBODY | {"data", "model", "evaluation", "serving", "wording"},
 }
 MAY_IMPORT_ANYTHING = {"ui", "__main__", "__init__"}
 HEAVY = {"tensorflow", "keras"}

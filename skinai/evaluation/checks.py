@@ -279,8 +279,8 @@ def assign_columns(matrix: np.ndarray) -> np.ndarray:
 
 def _name_permutation(found: Mapping[str, str]) -> str:
     """Return which two class orders in circulation make this permutation."""
-    for trained, inside in CIRCULATING_ORDERS.items():
-        for shown, heading in CIRCULATING_ORDERS.items():
+    for shown, heading in CIRCULATING_ORDERS.items():
+        for trained, inside in CIRCULATING_ORDERS.items():
             mixed = dict(zip(heading, inside, strict=True))
             if set(found) == set(mixed) and all(mixed[column] == row for column, row in found.items()):
                 return f"; so it would if the order of {trained} were read as that of {shown}"

@@ -200,7 +200,10 @@ class EvaluationReport:
         if kind == "classes":
             return figures.draw_classes(table, colours, figure=option or "f1")
         if kind == "subgroups":
-            return figures.draw_subgroups(table, colours, figure=option or "sensitivity")
+            offered = [name for name in FIGURES if name in table.columns]
+            if not offered:
+                raise KeyError(f"There are no parts of {target or 'any column'} to draw.")
+            return figures.draw_subgroups(table, colours, figure=option or offered[0])
         draw = {
             "roc": figures.draw_roc,
             "precision_recall": figures.draw_precision_recall,

@@ -135,3 +135,74 @@ def test_weights_keep_lesions_whole_and_agree_with_the_confusions():
     assert (weights[:, 0] == weights[:, 1]).all()
     drawn = metrics.resample_confusion(np.array([0, 0, 1, 2]), np.array([0, 0, 1, 2]), groups, 3, draws=50, seed=4)
     np.testing.assert_array_equal(drawn[:, 1, 1], weights[:, 2])
+
+
+def test_specificity_and_kappa_are_those_worked_by_hand_and_scikit_learns(answers):
+    confusion = np.array([[40, 10], [5, 45]])
+    np.testing.assert_allclose(metrics.specificity(confusion), [45 / 50, 40 / 50])
+    # Observed .85; by chance .5 x .45 + .5 x .55 = .5.
+    assert metrics.cohens_kappa(confusion) == pytest.approx(0.7)
+    truth, chosen = answers
+    confusion = metrics.confusion_matrix(truth, chosen, 4)
+    assert metrics.cohens_kappa(confusion) == pytest.approx(reference.cohen_kappa_score(truth, chosen))
+    for index, value in enumerate(metrics.specificity(confusion)):
+        expected = reference.recall_score(truth != index, chosen != index)
+        assert value == pytest.approx(expected)
+    assert np.isnan(metrics.cohens_kappa(np.array([[7, 0], [0, 0]])))
+    assert np.isnan(metrics.specificity(np.array([[7, 0], [0, 0]]))[0])
+
+
+def test_average_precision_is_scikit_learns_also_with_ties_and_weights():
+    rng = np.random.default_rng(3)
+    positive = rng.random(300) < 0.2
+    score = np.round(rng.random(300) * 0.5 + 0.3 * positive, 1)
+    weights = rng.integers(0, 3, 300).astype(float)
+    both = np.vstack([np.ones(300), weights])
+    found = metrics.average_precision(positive, score, both)
+    for value, weight in zip(found, both, strict=True):
+        assert value == pytest.approx(reference.average_precision_score(positive, score, sample_weight=weight))
+    assert np.isnan(metrics.average_precision(np.zeros(3, bool), np.arange(3.0), np.ones(3)))
+    # By hand: found at ranks 1 and 3, precision 1 and 2/3, half of the positives each.
+    hand = metrics.average_precision(np.array([True, False, True, False]), np.array([0.9, 0.8, 0.7, 0.1]), np.ones(4))
+    assert hand == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_specificity_at_a_sensitivity_is_the_one_worked_by_hand():
+    positive = np.array([True, True, True, True, False, False, False, False])
+    score = np.array([0.9, 0.8, 0.6, 0.2, 0.7, 0.5, 0.3, 0.1])
+    ones = np.ones(8)
+    # Three of four are found from .6 on, with one of four benign ones above; all four from .2 on, with three.
+    assert metrics.specificity_at_sensitivity(positive, score, ones, sensitivity=0.75) == pytest.approx(0.75)
+    assert metrics.specificity_at_sensitivity(positive, score, ones, sensitivity=1.0) == pytest.approx(0.25)
+    assert np.isnan(metrics.specificity_at_sensitivity(np.ones(3, bool), score[:3], np.ones(3), sensitivity=0.8))
+
+
+def test_log_loss_and_brier_score_are_scikit_learns():
+    rng = np.random.default_rng(4)
+    probabilities = rng.dirichlet(np.ones(4), 200)
+    truth = rng.integers(0, 4, 200)
+    assert metrics.log_losses(probabilities, truth).mean() == pytest.approx(reference.log_loss(truth, probabilities))
+    by_hand = metrics.brier_scores(np.array([[0.7, 0.2, 0.1]]), np.array([1]))
+    assert by_hand[0] == pytest.approx(0.49 + 0.64 + 0.01)
+    assert metrics.brier_scores(np.array([[0.0, 1.0]]), np.array([0]))[0] == 2
+
+
+def test_the_95_percent_interval_holds_the_truth_in_93_to_97_percent_of_simulations():
+    """400 lesions of one to four pictures that are alike: what pictures drawn one by one would get wrong.
+
+    The true accuracy is .8 by construction.
+    """
+    rng = np.random.default_rng(12)
+    held = {True: [], False: []}
+    for run in range(1000):
+        sizes = rng.integers(1, 5, 400)
+        difficulty = rng.beta(4, 1, 400)  # its mean is .8
+        lesions = np.repeat(np.arange(400), sizes)
+        right = rng.random(len(lesions)) < difficulty[lesions]
+        for by_lesion in (True, False) if run < 200 else (True,):
+            groups = lesions if by_lesion else np.arange(len(lesions))
+            weights = metrics.resample_weights(groups, draws=600, seed=run)
+            low, high = metrics.percentile_interval(weights @ right / weights.sum(axis=1))
+            held[by_lesion].append(low <= 0.8 <= high)
+    assert 0.93 <= np.mean(held[True]) <= 0.97
+    assert np.mean(held[False]) < np.mean(held[True][:200])

@@ -1,0 +1,207 @@
+"""CLEAR Derm and TRIPOD+AI, filled from a run; what a run cannot know stays visible as a gap.
+
+The items are named in our own words. Sources: Daneshjou et al. 2022, doi:10.1001/jamadermatol.2021.4915 (25 items;
+their numbers here are from memory of the paper's order and may be off by one or two), and Collins et al. 2024, BMJ
+385:e078378 (27 items in 52 parts).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from skinai import wording
+from skinai.exports.facts import CardFacts
+
+
+@dataclass(frozen=True)
+class Item:
+    """One item of a checklist.
+
+    Attributes
+    ----------
+    number : str
+    subject : str
+    answer : str
+        Empty where there is a gap.
+    gap : str
+        What is missing; empty where the item is answered in full.
+    """
+
+    number: str
+    subject: str
+    answer: str
+    gap: str = ""
+
+
+def fill_clear_derm(facts: CardFacts) -> list[Item]:
+    """Return the 25 items of CLEAR Derm."""
+    common = _answers(facts)
+    rows = [
+        ("1", "Kind of pictures", "pictures", ""),
+        ("2", "Artefacts in the pictures", "artefacts", "Hair, ink and rulers are not annotated."),
+        ("3", "How the pictures were taken", "acquisition", "Device and settings of each picture are not recorded."),
+        ("4", "Preparation of the pictures", "preparation", ""),
+        ("5", "Synthetic pictures made public", "synthetic", ""),
+        ("6", "Public pictures referenced", "source", ""),
+        ("7", "What is known of the patients", "patients", "Nothing but age, sex and site is recorded."),
+        ("8", "Skin colour, and how it was assessed", "", wording.SKIN_TONE_GAP),
+        ("9", "Bias from what is known of the patients", "metadata_bias", ""),
+        ("10", "Division of the data", "split", ""),
+        ("11", "Number of pictures and lesions of each part", "flow", ""),
+        ("12", "Test on data from elsewhere", "", "No data from another source were tested."),
+        ("13", "Pictures from several makers of devices", "", "The device of each picture is not recorded."),
+        ("14", "Frequency of the classes", "classes", ""),
+        ("15", "Pictures that are none of the classes", "gate", ""),
+        ("16", "How and by whom the labels were made", "labels", "Who labelled each lesion is not recorded."),
+        ("17", "Labels in common use", "label_names", ""),
+        ("18", "Histopathology of the malignant lesions", "histology", ""),
+        ("19", "How the algorithm was made", "development", ""),
+        ("20", "How others can evaluate it", "public", ""),
+        ("21", "Measures of performance", "performance", ""),
+        ("22", "Comparison with others", "benchmark", "No comparison with clinicians on these pictures."),
+        ("23", "Assessment of bias", "bias", wording.SKIN_TONE_GAP),
+        ("24", "Use and conditions aimed at", "use", ""),
+        ("25", "Consequences for patients and staff", "consequences", "No study of its use in a clinic."),
+    ]
+    return [_fill(common, *row) for row in rows]
+
+
+def fill_tripod(facts: CardFacts) -> list[Item]:
+    """Return the 52 parts of TRIPOD+AI's 27 items."""
+    common = _answers(facts)
+    no_study = "Not a study of patients; nothing was registered."
+    rows = [
+        ("1", "Title", "title", ""),
+        ("2", "Abstract", "abstract", ""),
+        ("3a", "Background and existing models", "benchmark", ""),
+        ("3b", "Who it is for", "use", ""),
+        ("3c", "Known inequalities in health", "", wording.SKIN_TONE_GAP),
+        ("4", "Objectives", "objective", ""),
+        ("5a", "Sources of the data", "source", ""),
+        ("5b", "Dates of the data", "", "When each picture was taken is not recorded."),
+        ("6a", "Setting", "acquisition", ""),
+        ("6b", "Who was included", "included", "Why a lesion was photographed is not recorded."),
+        ("6c", "Treatments", "", "Not recorded; a diagnosis is not an outcome of treatment."),
+        ("7", "Preparation of the data", "preparation", ""),
+        ("8a", "Outcome and how it was established", "labels", ""),
+        ("8b", "Who assessed the outcome", "", "Not recorded."),
+        ("8c", "Blinding of the assessment", "", "Not recorded."),
+        ("9a", "Choice of predictors", "predictors", ""),
+        ("9b", "Definition of predictors", "preparation", ""),
+        ("9c", "Who assessed the predictors", "predictors", ""),
+        ("10", "Sample size", "flow", "The size was given, not planned."),
+        ("11", "Missing data", "missing", ""),
+        ("12a", "Use and division of the data", "split", ""),
+        ("12b", "Handling of predictors", "preparation", ""),
+        ("12c", "Kind of model and how it was made", "development", ""),
+        ("12d", "Differences between clusters", "bias", "The clinic of each picture is not recorded."),
+        ("12e", "Measures and charts", "performance", ""),
+        ("12f", "Updating of the model", "calibration", ""),
+        ("12g", "How predictions were calculated", "calculation", ""),
+        ("13", "Imbalance of the classes", "imbalance", ""),
+        ("14", "Fairness", "bias", wording.SKIN_TONE_GAP),
+        ("15", "Output and thresholds", "thresholds", ""),
+        ("16", "Development against evaluation data", "split", "Both are from the same source."),
+        ("17", "Ethics", "ethics", ""),
+        ("18a", "Funding", "", "Not stated by the run."),
+        ("18b", "Conflicts of interest", "", "Not stated by the run."),
+        ("18c", "Protocol", "", no_study),
+        ("18d", "Registration", "", no_study),
+        ("18e", "Data sharing", "source", ""),
+        ("18f", "Code sharing", "public", ""),
+        ("19", "Patients' involvement", "", "None."),
+        ("20a", "Flow of participants", "flow", ""),
+        ("20b", "Characteristics of participants", "patients", ""),
+        ("20c", "Comparison with the development data", "compared", ""),
+        ("21", "Numbers in each analysis", "counts", ""),
+        ("22", "The whole model", "public", ""),
+        ("23a", "Performance with intervals", "performance", ""),
+        ("23b", "Differences between clusters", "bias", "The clinic of each picture is not recorded."),
+        ("24", "Results of updating", "calibration", ""),
+        ("25", "Interpretation", "interpretation", ""),
+        ("26", "Limitations", "limits", ""),
+        ("27a", "Poor or missing input", "gate", ""),
+        ("27b", "What users need to know and do", "use", ""),
+        ("27c", "Next steps and applicability", "", "Test on data from elsewhere and with clinicians."),
+    ]
+    return [_fill(common, *row) for row in rows]
+
+
+def _fill(answers: dict[str, str], number: str, subject: str, key: str, gap: str) -> Item:
+    answer = answers.get(key, "") if key else ""
+    return Item(number, subject, answer, gap if answer or gap else "The run does not say.")
+
+
+def _answers(facts: CardFacts) -> dict[str, str]:
+    """Return what the run says, by subject."""
+    report, bundle, summary, flow = facts.report, facts.bundle, facts.summary, facts.flow
+    calibration = bundle.facts["calibration"]
+    parts = ", ".join(f"{row.subset} {row.pictures_present:,} ({row.lesions_present:,})" for row in flow.itertuples())
+    classes = ", ".join(f"{label.name} {report.class_lesions[label.code]:,}" for label in report.labels)
+    named = [f"{point.name.replace('_', ' ')}: {point.threshold:.4f}" for point in facts.decision.operating_points]
+    points = ", ".join(named)
+    columns = sorted({group.column.replace("_", " ") for group in report.subgroups})
+    kinds = sum(pictures for _, pictures in facts.refused.values())
+    configurations = facts.configurations
+    answers = {
+        "preparation": f"Decoded once, turned upright, framed to {bundle.frame.width_px} x {bundle.frame.height_px} "
+        f"pixels ({bundle.frame.filter}); the same code for training and use.",
+        "synthetic": "None among the data; lesions drawn by program serve as examples and tests only.",
+        "split": f"{facts.check('lesion_leakage').finding} {facts.check('near_duplicate_leakage').finding}",
+        "flow": f"Listed {summary.pictures:,} pictures of {summary.lesions:,} lesions; used, pictures (lesions): "
+        f"{parts}.",
+        "classes": f"Lesions tested: {classes}.",
+        "label_names": f"{bundle.labels.name}: {', '.join(bundle.labels.names)}.",
+        "development": f"{len(configurations)} network(s), {configurations[0]['architecture']}, started from "
+        f"{configurations[0]['init']} weights; each configuration, seed and commit is in bundle.json.",
+        "public": "Code, weights, split, predictions and hashes are in the repository; `python -m skinai evaluate` "
+        "makes every figure again from the stored predictions.",
+        "performance": f"Accuracy {report.overall['accuracy']}, balanced accuracy "
+        f"{report.overall['balanced_accuracy']}, calibration error {report.scores['expected_calibration_error']}; each "
+        "figure with n and 95 % interval by lesion.",
+        "benchmark": f"Always {report.baseline_code}: accuracy {report.baseline['accuracy']}, balanced accuracy "
+        f"{report.baseline['balanced_accuracy']}.",
+        "bias": f"Figures by {', '.join(columns)}. {facts.check('subgroup_gap').finding}" if columns else "",
+        "title": f"{bundle.name}: {len(bundle.labels)} diagnoses from one picture, developed and tested on "
+        f"{bundle.labels.name}.",
+        "abstract": "The summary at the head of this card.",
+        "objective": "To develop and to test, on lesions that were held out.",
+        "predictors": "The pixels of one picture; age, sex and site are not used.",
+        "missing": " ".join(summary.remarks),
+        "calibration": f"Temperature {calibration['temperature']:.3f} and class prior to the power "
+        f"{calibration['exponent']:.1f}, fitted on valid and folded into the last layer.",
+        "calculation": "With the exported network that is served, once for every test picture.",
+        "imbalance": f"Logit adjustment {configurations[0]['logit_adjustment']:g} in training; probabilities "
+        "calibrated to the frequencies of valid afterwards.",
+        "thresholds": f"Fitted on valid: {points or 'none'}; prediction sets for a coverage of "
+        f"{facts.decision.coverage:.0%}.",
+        "counts": f"{report.pictures:,} pictures of {report.lesions:,} lesions; every figure states its own n.",
+        "compared": facts.check("valid_test_gap").finding,
+        "gate": f"A gate refuses pictures that cannot be judged; held out, {kinds:,} pictures of {len(facts.refused)} "
+        "kinds were tried."
+        if facts.refused
+        else "",
+        "interpretation": f"{facts.check('better_than_baseline').finding} {facts.check('calibrated').finding}",
+        "use": f"{wording.NOTICE} {wording.NOT_A_DEVICE}",
+    }
+    if facts.is_ham10000:
+        answers |= {
+            "pictures": "Dermoscopy of pigmented lesions, one lesion a picture.",
+            "artefacts": "Present as in the clinic; what drawn hair, ink, rulers and dark corners change can be tried.",
+            "acquisition": "Two sites, in Austria and in Australia (HAM10000).",
+            "source": "HAM10000, doi:10.7910/DVN/DBW86T, CC BY-NC 4.0.",
+            "patients": "Age, sex and site; counts by subset are in dataset.json.",
+            "metadata_bias": "How a diagnosis was established tells the diagnosis, so it is never an input; nor are "
+            "age, sex and site.",
+            "labels": "Histopathology, follow-up, expert consensus or confocal microscopy, as HAM10000 states for "
+            "each lesion.",
+            "histology": "Every melanoma, basal cell carcinoma and actinic keratosis was proven by histopathology.",
+            "included": "All listed pictures that were present and readable.",
+            "ethics": "No patient was examined for this; HAM10000 was collected under its authors' approval.",
+            "use": f"{wording.INTENDED_USE} {wording.NOT_A_DEVICE}",
+            "consequences": wording.CONSEQUENCES,
+            "limits": " ".join(wording.NOT_FOR),
+        }
+    else:
+        answers["limits"] = wording.OWN_MODEL_REMARK
+    return answers

@@ -1,0 +1,218 @@
+"""Each named check passes on a sound report and finds what it is there for; broken parts are made from sound ones."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import make_predictions
+
+from skinai.artefacts import hash_file
+from skinai.data.predictions import read_predictions, write_predictions
+from skinai.data.split import read_near_duplicates, read_split
+from skinai.evaluation.checks import TITLES, VOIDING, assign_columns, check_folder, check_table
+from skinai.evaluation.decision import fit_decision
+from skinai.evaluation.report import evaluate_table, read_report
+from skinai.labels import CIRCULATING_ORDERS, HAM10000
+from skinai.model.bundle import load_bundle
+
+
+@pytest.fixture
+def folder(shipped_model, tmp_path):
+    """The shipped model's tables; its weights are left where they are."""
+    target = tmp_path / "model"
+    target.mkdir()
+    for path in shipped_model.iterdir():
+        if path.suffix in (".csv", ".json"):
+            shutil.copy(path, target)
+    return target
+
+
+def run(folder, **changes):
+    report = read_report(folder)
+    fingerprint = changes.get("fingerprint", json.loads((folder / "bundle.json").read_text())["fingerprint"])
+    return {check.code: check for check in check_folder(folder, report, fingerprint=fingerprint)}
+
+
+def run_table(table, **options):
+    report = evaluate_table(table, model_name="x")
+    return {check.code: check for check in check_table(table, report, **options)}
+
+
+def edit_split(folder, change):
+    split = pd.read_csv(folder / "split.csv", dtype=str)
+    split.loc[change(split)] = "train"
+    split.to_csv(folder / "split.csv", index=False)
+
+
+@pytest.mark.shipped
+def test_the_shipped_model_has_no_issue_that_voids_its_figures(folder):
+    found = run(folder)
+    assert list(found) == list(TITLES)
+    assert not [check.code for check in found.values() if check.voiding]
+    assert found["enough_lesions"].state == "issue"
+    assert "df (15)" in found["enough_lesions"].finding
+    assert found["enough_lesions"].advice
+    assert found["label_map"].state == "passed"
+    assert found["label_map"].advice == ""
+
+
+@pytest.mark.shipped
+def test_one_leaked_lesion_is_named(folder):
+    split = read_split(folder / "split.csv")
+    tested = split[split["subset"] == "test"]
+    lesion = tested["lesion_id"].value_counts().index[0]  # several pictures, one of them moved to train
+    image = tested.loc[tested["lesion_id"] == lesion, "image_id"].iloc[0]
+    edit_split(folder, lambda table: (table["image_id"] == image, "subset"))
+    check = run(folder)["lesion_leakage"]
+    assert check.state == "issue"
+    assert check.voiding
+    assert check.finding == f"1 lesion lies in more than one subset: {lesion}."
+
+
+@pytest.mark.shipped
+def test_a_tested_lesion_that_was_trained_on_is_named(folder):
+    tested = read_split(folder / "split.csv").query("subset == 'test'")
+    lesion = tested["lesion_id"].iloc[0]
+    edit_split(folder, lambda table: (table["lesion_id"] == lesion, "subset"))
+    assert lesion in run(folder)["lesion_leakage"].finding
+
+
+@pytest.mark.shipped
+def test_a_divided_pair_of_near_duplicates_is_named(folder):
+    a, b = read_near_duplicates()[0]
+    split = pd.read_csv(folder / "split.csv", dtype=str)
+    split.loc[split["image_id"] == a, "subset"] = "test"
+    split.loc[split["image_id"] == b, "subset"] = "train"
+    split.to_csv(folder / "split.csv", index=False)
+    check = run(folder)["near_duplicate_leakage"]
+    assert check.state == "issue"
+    assert f"{a} and {b}" in check.finding
+
+
+@pytest.mark.shipped
+@pytest.mark.parametrize("trained", [name for name in CIRCULATING_ORDERS if name != "alphabetical codes"])
+def test_permuted_labels_are_found_and_the_permutation_is_named(shipped_model, trained):
+    """Probabilities in one order in circulation, written under the headings of another."""
+    table = read_predictions(shipped_model / "predictions_test.csv")
+    inside, headings = CIRCULATING_ORDERS[trained], CIRCULATING_ORDERS["alphabetical codes"]
+    columns = {
+        HAM10000.by_code(heading).isic_code: table[HAM10000.by_code(code).isic_code]
+        for heading, code in zip(headings, inside, strict=True)
+    }
+    check = run_table(table.assign(**columns))["label_map"]
+    assert check.state == "issue"
+    assert check.voiding
+    for heading, code in zip(headings, inside, strict=True):
+        assert (f"the column of {heading} answers like {code}" in check.finding) == (heading != code)
+    assert f"if the order of {trained} were read as that of alphabetical codes" in check.finding
+
+
+@pytest.mark.shipped
+def test_two_swapped_columns_are_found_for_the_weakest_network_too(shipped_model):
+    table = read_predictions(shipped_model.parent / "ham10000-seed-cnn" / "predictions_test.csv")
+    assert run_table(table)["label_map"].state == "passed"
+    swapped = table.assign(MEL=table["NV"], NV=table["MEL"])
+    assert "the column of mel answers like nv" in run_table(swapped)["label_map"].finding
+
+
+def test_a_network_without_skill_is_not_called_permuted():
+    rng = np.random.default_rng(3)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        truths = rng.choice(HAM10000.codes, 220, p=[0.1, 0.1, 0.15, 0.05, 0.15, 0.4, 0.05])
+        table = make_predictions(truths, mel=np.zeros(220))
+        table[list(HAM10000.isic_order)] = rng.dirichlet(np.ones(7) * 3, 220)
+        found = run_table(table)
+        assert found["label_map"].state != "issue", seed
+        assert found["better_than_baseline"].state == "issue"
+    assert run_table(table.head(60))["label_map"].state == "not applicable"
+
+
+def test_columns_are_assigned_by_share_and_not_by_frequency():
+    """A frequent answer and a frequent class count no more than rare ones."""
+    assert assign_columns(np.array([[50.0, 1.0], [30.0, 3.0]])).tolist() == [0, 1]
+    assert assign_columns(np.array([[1.0, 50.0], [3.0, 30.0]])).tolist() == [1, 0]
+
+
+@pytest.mark.shipped
+def test_a_threshold_fitted_on_test_is_named(folder):
+    facts = json.loads((folder / "decision.json").read_text())
+    facts["predictions_sha256"] = hash_file(folder / "predictions_test.csv")
+    (folder / "decision.json").write_text(json.dumps(facts))
+    check = run(folder)["threshold_on_valid"]
+    assert check.voiding
+    assert "was fitted on the predictions for test" in check.finding
+
+
+@pytest.mark.shipped
+def test_a_threshold_that_valid_does_not_give_is_named(folder):
+    facts = json.loads((folder / "decision.json").read_text())
+    facts["operating_points"][0]["threshold"] += 0.01
+    (folder / "decision.json").write_text(json.dumps(facts))
+    found = run(folder)
+    assert "differ from those of decision.json: sensitivity_0.90" in found["threshold_on_valid"].finding
+    assert "decision.json was changed after the report was made" in found["fingerprint"].finding
+
+
+@pytest.mark.shipped
+def test_parts_of_another_model_are_named(folder):
+    check = run(folder, fingerprint="0123456789ab")["fingerprint"]
+    assert check.voiding
+    assert "The model is 0123456789ab, but the report belongs to" in check.finding
+
+
+@pytest.mark.shipped
+def test_new_rules_fitted_on_valid_are_sound_but_the_report_is_older(folder):
+    fit_decision(folder, fingerprint=json.loads((folder / "bundle.json").read_text())["fingerprint"])
+    found = run(folder)
+    assert found["threshold_on_valid"].state == "passed"
+    assert found["fingerprint"].state == "issue"
+    assert (folder / "decision.v1.json").exists()
+
+
+def test_probabilities_that_promise_too_much_are_named():
+    truths = ["mel"] * 60 + ["nv"] * 140
+    sure = make_predictions(truths, mel=[0.95, 0.05] * 30 + [0.95, 0.05] * 70)
+    check = run_table(sure)["calibrated"]
+    assert check.state == "issue"
+    assert not check.voiding
+    assert "The calibration error is 0.450" in check.finding
+    assert run_table(make_predictions(truths, mel=[1.0] * 60 + [0.0] * 140))["calibrated"].state == "passed"
+
+
+@pytest.mark.shipped
+def test_a_model_that_is_much_better_on_valid_is_named(folder):
+    table = read_predictions(folder / "predictions_valid.csv")
+    columns = list(HAM10000.isic_order)
+    table[columns] = np.eye(7)[[columns.index(HAM10000.by_code(code).isic_code) for code in table["truth"]]]
+    write_predictions(table, folder / "predictions_valid.csv")
+    check = run(folder)["valid_test_gap"]
+    assert check.state == "issue"
+    assert "accuracy 1.000 on valid and 0.836 here" in check.finding
+
+
+@pytest.mark.shipped
+def test_without_a_split_leaks_are_not_applicable_and_with_one_they_are_looked_for(shipped_model):
+    table = read_predictions(shipped_model / "predictions_test.csv")
+    found = run_table(table)
+    assert found["lesion_leakage"].state == found["valid_test_gap"].state == "not applicable"
+    split = read_split(shipped_model / "split.csv")
+    assert run_table(table, split=split)["lesion_leakage"].state == "passed"
+    by_picture = read_split(shipped_model.parent / "ham10000-seed-cnn-by-picture" / "split.csv", by_picture=True)
+    assert run_table(table, split=by_picture)["lesion_leakage"].state == "issue"
+
+
+def test_every_check_is_documented():
+    from conftest import ROOT
+
+    text = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    assert all(f"`{code}`" in text for code in TITLES)
+    assert set(VOIDING) < set(TITLES)
+
+
+def test_a_small_trained_model_goes_through_every_check(small_model):
+    report = read_report(small_model)
+    found = check_folder(small_model, report, fingerprint=load_bundle(small_model).fingerprint)
+    assert not [check.code for check in found if check.voiding]
