@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -439,3 +440,104 @@ def test_csv_has_a_row_a_file_and_says_why_there_is_no_answer(small_model, pictu
     assert rows[0]["probability_mel"] == ""
     assert sum(float(rows[1][f"probability_{code}"]) for code in HAM10000.codes) == pytest.approx(1, abs=1e-4)
     assert rows[1]["fingerprint"] == load_bundle(small_model).fingerprint
+
+
+@pytest.fixture
+def pair(small_model, tmp_path):
+    done = run("evaluate", small_model, "--isic", tmp_path)
+    assert done.returncode == 0, done.stderr
+    return tmp_path / "predictions.csv", tmp_path / "truth.csv"
+
+
+def test_a_pair_of_tables_is_scored_and_says_that_its_intervals_are_by_picture(pair, small_model):
+    predictions, truth = pair
+    done = run("evaluate", "--predictions", predictions, "--truth", truth)
+    assert done.returncode == 0, done.stderr
+    assert "ISIC 2018 Task 3: balanced accuracy" in done.stdout
+    assert "Not the official test set, so published results of it are no measure here." in done.stdout
+    assert ".885" not in done.stdout
+    assert "intervals are by picture" in done.stdout
+    facts = json.loads(run("evaluate", "--predictions", predictions, "--truth", truth, "--json").stdout)
+    stored = json.loads((small_model / "report.json").read_text())
+    assert facts["overall"]["accuracy"]["value"] == stored["overall"]["accuracy"]["value"]
+    assert facts["challenge"]["balanced_accuracy"] == pytest.approx(
+        stored["overall"]["balanced_accuracy"]["value"], abs=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--predictions", "p.csv"], "--predictions and --truth go together."),
+        (["--predictions", "p.csv", "--truth", "t.csv"], "t.csv does not exist."),
+        (["--split", "s.csv"], "--split goes with --predictions and --truth"),
+        (["--predictions", "p.csv", "--truth", "t.csv", "--isic", "x"], "A pair of tables is scored by itself"),
+    ],
+)
+def test_a_pair_that_does_not_fit_together_is_one_sentence(arguments, sentence):
+    done = run("evaluate", *arguments)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.shipped
+def test_a_permuted_pair_and_a_leaking_split_end_with_2_and_their_sentence(shipped_model, tmp_path):
+    assert run("evaluate", shipped_model, "--isic", tmp_path).returncode == 0
+    predictions, truth = tmp_path / "predictions.csv", tmp_path / "truth.csv"
+    leaking = shipped_model.parent / "ham10000-seed-cnn-by-picture" / "split.csv"
+    done = run("evaluate", "--predictions", predictions, "--truth", truth, "--split", leaking)
+    assert done.returncode == 2
+    assert "This pair does not hold (lesion_leakage)" in done.stderr
+    predictions.write_text(predictions.read_text().replace("image,MEL,NV,", "image,NV,MEL,", 1))
+    done = run("evaluate", "--predictions", predictions, "--truth", truth)
+    assert done.returncode == 2
+    assert "does not hold (label_map): The labels look permuted" in done.stderr
+    assert "the column of mel answers like nv" in done.stderr
+
+
+def test_two_models_are_compared_and_other_pictures_refused(small_model, tmp_path):
+    done = run("compare", small_model, small_model)
+    assert done.returncode == 0, done.stderr
+    assert "McNemar" in done.stdout
+    rows = json.loads(run("compare", small_model, small_model, "--subset", "valid", "--json").stdout)
+    assert {row["difference"] for row in rows} <= {0.0, None}
+    other = tmp_path / "other"
+    other.mkdir()
+    lines = (small_model / "predictions_test.csv").read_text().splitlines(keepends=True)
+    (other / "predictions_test.csv").write_text("".join(lines[:-1]))
+    done = run("compare", small_model, other)
+    assert done.returncode == 2
+    assert "do not answer for the same pictures of test" in done.stderr
+
+
+def test_rules_are_decided_anew_on_valid_and_the_report_is_made_anew_from_stored_predictions(small_model, tmp_path):
+    folder = shutil.copytree(small_model, tmp_path / "models" / "small")
+    done = run("decide", folder, "--point", "sensitivity_0.80", "--coverage", "0.8")
+    assert done.returncode == 0, done.stderr
+    assert "Wrote version 2 of decision.json" in done.stdout
+    assert run("evaluate", folder).returncode == 0
+    report = json.loads((folder / "report.json").read_text())
+    assert "sensitivity_0.80:sensitivity" in report["decision"]
+    assert report["decision_sha256"] == hash_file(folder / "decision.json")
+    assert not (folder.parent / "TEST_LOG.md").exists()
+    for wrong in (["--point", "sensitivity_1.2"], ["--point", "luck"], ["--coverage", "0.3"]):
+        done = run("decide", folder, *wrong)
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_evidence_is_written_as_one_zip(small_model, tmp_path):
+    done = run("evaluate", small_model, "--bundle", tmp_path / "evidence.zip")
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(tmp_path / "evidence.zip") as archive:
+        assert "small/index.html" in archive.namelist()
+
+
+def test_the_cases_of_an_older_model_are_described_without_a_look(small_model, small_data, tmp_path):
+    folder = shutil.copytree(small_model, tmp_path / "models" / "small")
+    (folder / "cases_test.csv").unlink()
+    done = run("cases", folder, "--data", small_data)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "cases_test.csv").read_bytes() == (small_model / "cases_test.csv").read_bytes()
+    assert not (folder.parent / "TEST_LOG.md").exists()

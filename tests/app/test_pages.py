@@ -1,5 +1,6 @@
 """The pages as a visitor meets them, without a browser."""
 
+import json
 import os
 import re
 import shutil
@@ -14,12 +15,19 @@ from conftest import encode, pack, write_dicom
 from streamlit.testing.v1 import AppTest
 
 from skinai import wording
+from skinai.data.cases import read_cases
 from skinai.data.drawing import draw_lesion
 from skinai.data.images import decode_picture
+from skinai.data.predictions import read_predictions
+from skinai.evaluation.checks import check_folder
+from skinai.evaluation.comparison import compare_predictions, subtract
+from skinai.evaluation.decision import find_thresholds, read_decision
 from skinai.evaluation.decision_support import predict_values
+from skinai.evaluation.estimate import Estimate
+from skinai.evaluation.mistakes import list_cell, rank_mistakes
 from skinai.evaluation.report import read_report
 from skinai.labels import HAM10000
-from skinai.model.bundle import DEFAULT_MODEL, models_folder
+from skinai.model.bundle import DEFAULT_MODEL, load_bundle, models_folder
 from skinai.model.gates import SENTENCES
 from skinai.model.session import Session
 from skinai.serving import predictor
@@ -159,30 +167,224 @@ def test_the_explorer_counts_what_the_data_folder_holds():
     assert app.table[0].value["Lesions"].sum() == 56
 
 
-def test_the_report_card_shows_the_stored_report(small_model):
-    from skinai.evaluation.report import read_report
+def open_section(name):
+    app = open_app("pages/evidence/report_card.py")
+    app.segmented_control(key="section").set_value(name).run()
+    assert not app.exception
+    return app
 
+
+def test_the_report_card_shows_the_stored_report(small_model):
     app = open_app("pages/evidence/report_card.py")
     report = read_report(small_model)
     figures = [report.classes["mel"]["recall"], *report.overall.values()]
     assert [metric.value for metric in app.metric] == [f"{figure.value:.3f}" for figure in figures]
     assert all(metric.help for metric in app.metric)
+    classes = app.table[0].value
+    titles = {"F1": "f1", "Recall (sensitivity)": "recall", "Specificity": "specificity", "AUC": "auc"}
+    for title, name in (titles | {"Average precision": "average_precision"}).items():
+        assert classes[title].tolist() == [str(report.classes[code][name]) for code in report.labels.codes]
+    scores = app.table[1].value
+    assert scores["Value"].tolist()[1 : 1 + len(report.scores)] == [str(one) for one in report.scores.values()]
+    baseline = report.labels.labels[report.labels.index(report.baseline_code)].name.lower()
+    assert f"Always {baseline}: {report.baseline['accuracy'].value:.3f}" in texts(app)
+    assert wording.INTERVAL_REMARK in texts(app)
+
+
+def test_page_and_command_line_show_the_same_figures_to_the_last_digit(small_model, capsys):
+    from skinai.__main__ import main
+
+    capsys.readouterr()
+    assert main(["evaluate", str(small_model), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    app = open_app("pages/evidence/report_card.py")
+    shown = dict(zip(["melanoma_recall", *facts["overall"]], app.metric, strict=True))
+    for name, figure in facts["overall"].items():
+        assert shown[name].value == f"{figure['value']:.3f}"
+        low, high = figure["interval"]
+        assert f"95 %: {low:.3f} to {high:.3f}, n = {figure['n']:,}" in texts(app)
+    for name, figure in facts["scores"].items():
+        row = app.table[1].value.set_index("Figure").loc[wording.SCORES[name][0]]
+        expected = Estimate.from_dict(figure)
+        assert (row["Value"], row["n"]) == (str(expected), f"{expected.n:,}")
+
+
+def test_a_cell_of_the_confusion_matrix_lists_its_pictures(small_model):
+    app = open_section("mistakes")
+    report = read_report(small_model)
     matrix = app.table[0].value
     assert (matrix.drop(columns=["truth", "n"]).to_numpy() == report.confusion).all()
-    classes = app.table[1].value
-    assert classes["F1"].tolist() == [str(report.classes[code]["f1"]) for code in report.labels.codes]
+    app.segmented_control(key="confusion").set_value("rows").run()
+    row = app.table[0].value.iloc[5]
+    assert row["nv"] == f"{report.confusion[5, 5] / report.confusion[5].sum():.1%}"
+    app.segmented_control(key="confusion").set_value("columns").run()
+    assert not app.exception
+    table = read_predictions(small_model / "predictions_test.csv")
+    cells = [(i, j) for i in range(7) for j in range(7) if report.confusion[i, j] and i != j]
+    truth, answer = (report.labels.codes[index] for index in cells[0])
+    app.selectbox(key="cell_truth").set_value(truth).run()
+    app.selectbox(key="cell_answer").set_value(answer).run()
+    listed = app.dataframe[0].value
+    assert listed["image"].tolist() == list_cell(table, truth, answer)["image"].tolist()
+    assert len(listed) == report.confusion[cells[0]]
+    assert set(report.labels.codes) <= set(listed.columns)
+    image = listed["image"].iloc[0]
+    app.selectbox(key="cell_picture").set_value(image).run()
+    assert not app.exception
+    nearest = read_cases(small_model).loc[image]
+    found = next(one.value for one in app.table if "Nearest training case" in one.value)
+    assert found["Nearest training case"].tolist() == [nearest[f"nearest_{rank}_image"] for rank in (1, 2, 3)]
+    assert wording.NO_PICTURE in texts(app)
+    empty = next((i, j) for i in range(7) for j in range(7) if not report.confusion[i, j])
+    app.selectbox(key="cell_truth").set_value(report.labels.codes[empty[0]]).run()
+    app.selectbox(key="cell_answer").set_value(report.labels.codes[empty[1]]).run()
+    assert not app.exception
+    assert wording.CELL_EMPTY in texts(app)
+
+
+@pytest.mark.shipped
+def test_where_the_pictures_are_the_map_of_a_mistake_is_drawn(shipped_model, tmp_path, monkeypatch):
+    """Drawn lesions stand under the names of the first mistakes."""
+    import streamlit as st
+
+    wrong = rank_mistakes(read_predictions(shipped_model / "predictions_test.csv")).head(3)
+    folder = tmp_path / "HAM10000_images_part_1"
+    folder.mkdir()
+    rows = ["lesion_id,image_id,dx,dx_type,age,sex,localization"]
+    for number, row in enumerate(wrong.itertuples()):
+        (folder / f"{row.image}.jpg").write_bytes(encode(draw_lesion(number)))
+        rows.append(f"{row.lesion},{row.image},{row.truth},histo,50.0,male,back")
+    (tmp_path / "HAM10000_metadata.csv").write_text("\n".join(rows) + "\n")
+    monkeypatch.setenv("SKINAI_DATA", str(tmp_path))
+    monkeypatch.setenv("SKINAI_MODEL", str(shipped_model))
+    st.cache_resource.clear()
+    app = open_section("mistakes")
+    shown = [element.proto.imgs[0].caption for element in app.get("image")]
+    assert [caption.split(":")[0] for caption in shown] == wrong["image"].tolist()
+    app.selectbox(key="gallery_picture").set_value(wrong["image"].iloc[0]).run()
+    assert not app.exception
+    captions = [element.proto.imgs[0].caption for element in app.get("image")]
+    assert f"{wrong['image'].iloc[0]}, as it is" in captions
+    assert any(caption.startswith("What the network saw") for caption in captions)
+
+
+def test_a_threshold_moves_along_the_curves_and_writes_nothing(small_model):
+    before = {path.name: path.stat().st_mtime_ns for path in small_model.iterdir()}
+    app = open_section("curves")
+    report = read_report(small_model)
+    table = report.frame("roc")
+    app.select_slider(key="threshold").set_value(0.3).run()
+    assert not app.exception
+    row = table[table["at"] == 0.3].iloc[0]
+    shown = app.table[0].value.set_index("Figure")["At this threshold"]
+    assert shown["Sensitivity"].startswith(f"{row['sensitivity']:.3f}")
+    assert shown["Net benefit"].startswith(f"{row['net_benefit']:.3f}")
+    assert len(app.get("plotly_chart")) == 5
+    app.selectbox(key="target").set_value("nv").run()
+    assert not app.exception
+    assert len(app.get("plotly_chart")) == 4
+    assert {path.name: path.stat().st_mtime_ns for path in small_model.iterdir()} == before
+
+
+def test_every_part_is_shown_with_n_and_a_remark_where_it_is_small(small_model):
+    app = open_section("parts")
+    report = read_report(small_model)
+    columns = list(dict.fromkeys(group.column for group in report.subgroups))
+    assert "lesion_pictures" in columns
+    assert "sharpness" in columns
+    for column in columns:
+        app.segmented_control(key="part").set_value(column).run()
+        assert not app.exception
+        shown = app.table[0].value
+        groups = [group for group in report.subgroups if group.column == column]
+        assert shown["Pictures (lesions)"].tolist() == [f"{one.pictures} ({one.lesions})" for one in groups]
+        assert shown["Sensitivity"].tolist() == [str(one.figures["sensitivity"]) for one in groups]
+        assert all(remark.startswith("Too few lesions") for remark in shown["Remark"])
+    for figure in ("specificity", "calibration_gap", "accuracy"):
+        app.segmented_control(key="part_figure").set_value(figure).run()
+        assert not app.exception
+    assert wording.SKIN_TONE_REMARK in texts(app)
+
+
+def test_the_checks_are_those_of_the_command_line_and_a_leak_is_shown_in_red(small_model, tmp_path, monkeypatch):
+    import streamlit as st
+
+    app = open_section("checks")
+    found = check_folder(small_model, read_report(small_model), fingerprint=load_bundle(small_model).fingerprint)
+    assert app.table[0].value["Finding"].tolist() == [check.finding for check in found]
+    assert not app.error
+    folder = shutil.copytree(small_model, tmp_path / "model")
+    facts = json.loads((folder / "decision.json").read_text())
+    facts["operating_points"][0]["threshold"] += 0.1
+    (folder / "decision.json").write_text(json.dumps(facts))
+    monkeypatch.setenv("SKINAI_MODEL", str(folder))
+    st.cache_resource.clear()
+    app = open_section("checks")
+    assert all(error.value.startswith(wording.CHECK_VOIDS) for error in app.error)
+    assert "sensitivity_0.90" in "".join(error.value for error in app.error)
+
+
+def test_the_leak_shows_both_splits_and_the_four_orders():
+    app = open_section("leak")
     assert "Claimed, not reproduced under a lesion-grouped split" in texts(app)
-    claim = app.table[-1].value
+    claim, splits, orders = (app.table[index].value for index in range(3))
     kept = {kind: read_report(models_folder() / name) for kind, name in CLAIM_FOLDERS.items()}
     for kind, one in kept.items():
         assert claim[wording.CLAIM_SPLITS[kind]][0] == str(one.overall["accuracy"])
     assert kept["picture"].overall["accuracy"].value > kept["lesion"].overall["accuracy"].value
-    baseline = report.labels.labels[report.labels.index(report.baseline_code)].name.lower()
-    assert f"Always {baseline}: {report.baseline['accuracy'].value:.3f}" in texts(app)
-    app.segmented_control(key="confusion").set_value("share of each row").run()
+    assert splits["Difference"][0] == str(subtract(*(kept[kind].overall["accuracy"] for kind in ("picture", "lesion"))))
+    naevi = str(kept["lesion"].classes["nv"]["f1"])
+    assert orders[wording.ORDER_NAMES["Kaggle's hmnist tables"]][2] == naevi
+    assert orders["Claimed"].tolist() == ["0.875", "0.869", "0.937", "0.628", "0.755", ".8 to .9"]
+    app.segmented_control(key="leak_figure").set_value("recall").run()
     assert not app.exception
-    row = app.table[0].value.iloc[5]
-    assert row["nv"] == f"{report.confusion[5, 5] / report.confusion[5].sum():.1%}"
+    assert app.table[1].value["Diagnosis"].tolist() == list(HAM10000.names)
+
+
+@pytest.mark.shipped
+def test_two_models_are_compared_on_the_same_lesions(monkeypatch):
+    monkeypatch.setenv("SKINAI_MODEL", str(models_folder() / DEFAULT_MODEL))
+    app = open_section("compare")
+    first, second = (app.selectbox(key=f"compare_{which}").value for which in ("first", "second"))
+    found = compare_predictions(models_folder() / first, models_folder() / second, subset="test")
+    assert app.table[0].value["Difference"].tolist() == [str(one.difference) for one in found.overall.values()]
+    assert f"{found.mcnemar.only_second:,}" in texts(app)
+    app.segmented_control(key="compare_figure").set_value("auc").run()
+    assert app.table[1].value["Difference"][4] == str(found.classes["mel"]["auc"].difference)
+    app.selectbox(key="compare_first").set_value(second).run()
+    assert wording.COMPARE_SAME in texts(app)
+
+
+def test_the_workbench_writes_rules_only_for_who_runs_the_server(small_model, tmp_path, monkeypatch):
+    folder = shutil.copytree(small_model, tmp_path / "model")
+    monkeypatch.setenv("SKINAI_MODEL", str(folder))
+    app = open_section("thresholds")
+    assert wording.WORKBENCH_LOCKED in texts(app)
+    assert not app.button
+    assert "--point sensitivity_0.90" in app.code[0].value
+    monkeypatch.setenv("SKINAI_WORKBENCH", "1")
+    app = open_section("thresholds")
+    app.slider(key="wanted_share").set_value(0.8).run()
+    expected = find_thresholds(read_predictions(folder / "predictions_valid.csv"), names=["sensitivity_0.80"])[0]
+    assert app.table[1].value["Threshold"].tolist() == [f"{expected.threshold:.2%}"]
+    app.button(key="write_rules").click().run()
+    assert not app.exception
+    decision = read_decision(folder, fingerprint=load_bundle(folder).fingerprint)
+    assert decision.version == 2
+    assert decision.operating_points[0] == expected
+    assert (folder / "decision.v1.json").read_bytes() == (small_model / "decision.json").read_bytes()
+    card = open_app("pages/evidence/report_card.py")
+    assert any("decision.json was changed after this report" in warning.value for warning in card.warning)
+    assert len(upload(open_app(), encode(draw_lesion(3))).table[0].value) == 7
+
+
+def test_the_documents_offer_card_and_zip_and_show_the_gaps(small_model):
+    app = open_section("documents")
+    labels = [button.proto.label for button in app.get("download_button")]
+    assert labels == [wording.DOCUMENTS_CARD, wording.DOCUMENTS_ALL]
+    clear, tripod = (app.table[index].value for index in range(2))
+    assert (len(clear), len(tripod)) == (25, 52)
+    assert wording.SKIN_TONE_GAP in clear["Gap"].tolist()
 
 
 @pytest.mark.parametrize("page", [file for file, _, _ in PAGES])
@@ -312,8 +514,12 @@ def test_the_pages_show_a_users_own_classes(own_model):
         assert not app.error
         assert "HAM10000" not in texts(app)
     card = open_app("pages/evidence/report_card.py")
-    assert len(card.metric) == 4
+    assert len(card.metric) == 5
     assert ("malignant or pre-malignant lesions" in texts(card)) == bool(own_model)
+    offered = card.segmented_control(key="section").options
+    assert wording.SECTION_NAMES["leak"] not in offered
+    for name in ("mistakes", "curves", "parts", "checks", "compare", "thresholds", "documents"):
+        assert "HAM10000" not in texts(open_section(name)), name
     app = upload(open_app(), encode(draw_lesion(3)))
     assert "HAM10000" not in texts(app)
     table = app.table[0].value

@@ -10,8 +10,9 @@ import subprocess
 import sys
 import time
 import urllib.request
+import zipfile
 from pathlib import Path
-from urllib.parse import urljoin
+from urllib.parse import quote_plus, urljoin
 
 import numpy as np
 import pytest
@@ -20,6 +21,9 @@ from PIL import Image
 
 from skinai import wording
 from skinai.data.drawing import draw_lesion
+from skinai.evaluation.report import read_report
+from skinai.labels import HAM10000
+from skinai.model.bundle import DEFAULT_MODEL, models_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -48,8 +52,12 @@ def free_port():
 
 @pytest.fixture(scope="module")
 def server():
+    yield from start_server({})
+
+
+def start_server(variables):
     port = free_port()
-    environment = {name: value for name, value in os.environ.items() if name != "SKINAI_MODEL"}
+    environment = {name: value for name, value in os.environ.items() if name != "SKINAI_MODEL"} | variables
     process = subprocess.Popen(
         [sys.executable, "-m", "skinai", "app", "--port", str(port)],
         cwd=ROOT,
@@ -71,6 +79,12 @@ def server():
     yield address
     os.killpg(process.pid, 15)
     process.communicate(timeout=10)
+
+
+@pytest.fixture
+def fresh_server():
+    """A server that nobody has visited yet, without a data folder."""
+    yield from start_server({"SKINAI_DATA": ""})
 
 
 @pytest.fixture(scope="module")
@@ -343,3 +357,115 @@ def test_the_pdf_is_made_on_demand_and_holds_no_file_name(page, server):
         assert content.startswith(start)
         assert b"Jane" not in content
         assert "Jane" not in download.value.suggested_filename
+
+
+def open_section(page, address, name):
+    page.goto(f"{address}/report?section={quote_plus(wording.SECTION_NAMES[name])}")
+    page.get_by_text("fingerprint").last.wait_for(timeout=20_000, state="attached")
+
+
+def test_the_first_visitor_of_a_deep_link_is_not_told_that_there_is_no_such_page(browser, fresh_server):
+    context = browser.new_context()
+    page = context.new_page()
+    open_section(page, fresh_server, "checks")
+    page.get_by_role("heading", name=wording.CHECKS_TITLE).wait_for(timeout=20_000)
+    page.wait_for_timeout(1000)
+    assert page.get_by_text("Page not found").count() == 0
+    context.close()
+
+
+def test_the_report_card_is_there_within_2_seconds_without_any_picture(browser, fresh_server):
+    """All figures and tables from the first visit on, the best of three; the chart library takes a moment longer."""
+    figures, charts = [], []
+    for _ in range(3):
+        context = browser.new_context(viewport={"width": 1280, "height": 900})
+        page = context.new_page()
+        start = time.monotonic()
+        page.goto(f"{fresh_server}/report")
+        page.get_by_text("fingerprint").last.wait_for(timeout=20_000, state="attached")
+        figures.append(time.monotonic() - start)
+        page.locator(".js-plotly-plot .main-svg").first.wait_for(timeout=20_000)
+        charts.append(time.monotonic() - start)
+        context.close()
+    assert min(figures) < 2
+    assert min(charts) < 4
+
+
+def test_a_click_on_a_cell_lists_its_pictures(page, server):
+    open_section(page, server, "mistakes")
+    chart = page.locator(".js-plotly-plot").first
+    area = chart.locator(".nsewdrag").first
+    area.wait_for(timeout=20_000)
+    box = area.bounding_box()
+    # Third row, sixth column: benign keratosis taken for a naevus.
+    area.click(position={"x": box["width"] * 5.5 / 7, "y": box["height"] * 2.5 / 7})
+    truth = page.get_by_test_id("stSelectbox").first.locator("input")
+    deadline = time.monotonic() + 10
+    while truth.input_value() != HAM10000.by_code("bkl").name:
+        assert time.monotonic() < deadline, truth.input_value()
+        page.wait_for_timeout(100)
+    report = read_report(models_folder() / DEFAULT_MODEL)
+    count = report.confusion[HAM10000.index("bkl"), HAM10000.index("nv")]
+    page.get_by_text(f"{count} pictures of").wait_for(timeout=10_000)
+
+
+def test_a_cell_is_chosen_by_keyboard_alone(page, server):
+    open_section(page, server, "mistakes")
+    answer = page.get_by_test_id("stSelectbox").nth(1).locator("input")
+    answer.focus()
+    page.keyboard.press("Control+A")
+    page.keyboard.type("Basal")
+    page.keyboard.press("Enter")
+    report = read_report(models_folder() / DEFAULT_MODEL)
+    count = report.confusion[HAM10000.index("mel"), HAM10000.index("bcc")]
+    page.get_by_text(f"{count} pictures of").wait_for(timeout=10_000)
+
+
+def test_the_threshold_is_moved_by_keyboard_and_the_figures_follow(page, server):
+    open_section(page, server, "curves")
+    slider = page.get_by_role("slider").first
+    slider.wait_for(timeout=20_000)
+    table = page.get_by_test_id("stTable").first
+    before = table.inner_text()
+    slider.focus()
+    for _ in range(10):
+        page.keyboard.press("ArrowRight")
+    deadline = time.monotonic() + 10
+    while table.inner_text() == before:
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(100)
+    assert "Sensitivity" in table.inner_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", list(wording.SECTION_NAMES))
+def test_no_section_of_the_report_card_overflows_a_phone(browser, server, name, scheme):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    page = context.new_page()
+    open_section(page, server, name)
+    page.wait_for_timeout(800)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    wide = page.evaluate(
+        "[...document.querySelectorAll('.js-plotly-plot')].filter(e => e.getBoundingClientRect().right > 391).length"
+    )
+    assert wide == 0
+    context.close()
+
+
+def test_the_zip_from_the_page_opens_offline(page, server, browser, tmp_path):
+    open_section(page, server, "documents")
+    with page.expect_download(timeout=30_000) as waiting:
+        page.get_by_role("button", name=wording.DOCUMENTS_ALL).click()
+    with zipfile.ZipFile(waiting.value.path()) as archive:
+        archive.extractall(tmp_path)
+    context = browser.new_context(offline=True)
+    card = context.new_page()
+    asked = []
+    card.on("request", lambda request: asked.append(request.url))
+    card.goto((tmp_path / DEFAULT_MODEL / "index.html").as_uri())
+    assert card.get_by_role("heading", level=1).inner_text() == f"Model card: {DEFAULT_MODEL}"
+    drawn = card.evaluate("[...document.images].map(image => image.naturalWidth)")
+    assert len(drawn) == 8
+    assert min(drawn) > 100
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    context.close()

@@ -204,3 +204,5 @@ def _show_map(image: str, bundle: Bundle, report: EvaluationReport) -> None:
         shown.append((overlay, wording.MAP_CAPTION.format(name=top.name)))
     for column, (pixels, text) in zip(st.columns(len(shown)), shown, strict=True):
         column.image(encode_preview(pixels, max_side_px=480), width="stretch", alt=text, caption=text)
+    if overlay is None:
+        st.caption(wording.WHY_NONE if assessor.kernel is None else wording.WHY_NOTHING)
