@@ -178,4 +178,4 @@ def _test_lesions(first: pd.DataFrame, second: pd.DataFrame, labels: LabelSet) -
 
 
 def _round(value: float) -> float:
-    return float(np.round(value, 4))
+    return float(np.round(value, 6))

@@ -179,6 +179,6 @@ def _tidy(
 ) -> pd.DataFrame:
     low, high = metrics.percentile_interval(values[1:])
     undefined = np.isnan(values[0])
-    bounds = [np.where(undefined, np.nan, bound).round(4) + 0.0 for bound in (low, high)]
-    columns = [curve, target, np.round(at, 6), figure, values[0].round(4) + 0.0, *bounds, np.rint(counts).astype(int)]
+    bounds = [np.where(undefined, np.nan, bound).round(6) + 0.0 for bound in (low, high)]
+    columns = [curve, target, np.round(at, 6), figure, values[0].round(6) + 0.0, *bounds, np.rint(counts).astype(int)]
     return pd.DataFrame(dict(zip(_COLUMNS, columns, strict=True)))

@@ -13,7 +13,7 @@ from skinai.evaluation import metrics
 
 DRAWS = 2000
 SEED = 1
-_DECIMALS = 4
+_DECIMALS = 6
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Estimate:
 def estimate(values: np.ndarray, n: int) -> Estimate:
     """Return the first value, with the percentile interval of the others, which are bootstrap draws.
 
-    All are rounded here, once, to four decimals: page, command line and files then show the same digits.
+    All are rounded here, once, to six decimals: page, command line and files then show the same digits.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def estimate(values: np.ndarray, n: int) -> Estimate:
 
 
 def rounded(value: float, n: int, low: float, high: float) -> Estimate:
-    """Return an estimate on four decimals, without an interval where there is no value."""
+    """Return an estimate on six decimals, without an interval where there is no value."""
     if math.isnan(value):
         low = high = math.nan
     value, low, high = (round(number, _DECIMALS) + 0.0 for number in (value, low, high))

@@ -59,7 +59,7 @@ def test_other_pictures_are_not_compared(two):
 def test_the_difference_of_two_test_sets_has_the_interval_worked_by_hand():
     """Each end is as far from the difference as the two intervals' ends are, in squares."""
     found = subtract(Estimate(0.9, 50, 0.86, 0.93), Estimate(0.8, 80, 0.7, 0.83))
-    assert found == Estimate(0.1, 50, 0.05, round(0.1 + (0.03**2 + 0.1**2) ** 0.5, 4))
+    assert found == Estimate(0.1, 50, 0.05, round(0.1 + (0.03**2 + 0.1**2) ** 0.5, 6))
     assert np.isnan(subtract(Estimate(np.nan, 0, np.nan, np.nan), Estimate(0.8, 80, 0.7, 0.83)).low)
 
 
