@@ -217,7 +217,14 @@ def run_compare(options: argparse.Namespace) -> int:
     labels = load_bundle(first).labels if (first / BUNDLE_FILE).exists() else HAM10000
     comparison = compare_predictions(first, second, subset=options.subset, labels=labels)
     if options.json:
-        print(comparison.frame().to_json(orient="records", indent=1))
+        test = comparison.mcnemar
+        facts = {
+            "subset": options.subset,
+            "pictures": comparison.pictures,
+            "figures": json.loads(comparison.frame().to_json(orient="records")),
+            "mcnemar": {name: getattr(test, name) for name in ("lesions", "only_first", "only_second", "p_value")},
+        }
+        print(json.dumps(facts, indent=1))
     else:
         print(f"on {options.subset}: {format_comparison(comparison, first.name, second.name)}")
     return 0
@@ -458,6 +465,7 @@ def _evaluate(
 
 def _identify(folder: Path) -> tuple[str, str, LabelSet, Mapping[str, Any] | None]:
     """Return name, fingerprint, labels and calibration of a model, also of a run that was kept without its weights."""
+    from skinai.evaluation.decision import DECISION_FILE
     from skinai.evaluation.report import REPORT_FILE
 
     if (folder / BUNDLE_FILE).exists() or not (folder / REPORT_FILE).exists():
@@ -465,7 +473,8 @@ def _identify(folder: Path) -> tuple[str, str, LabelSet, Mapping[str, Any] | Non
         return bundle.name, bundle.fingerprint, bundle.labels, bundle.facts.get("calibration")
     try:
         facts = json.loads((folder / REPORT_FILE).read_text(encoding="utf-8"))
-        return str(facts["model"]), str(facts["fingerprint"]), HAM10000, None
+        rules = json.loads((folder / DECISION_FILE).read_text(encoding="utf-8"))
+        return str(facts["model"]), str(facts["fingerprint"]), HAM10000, rules.get("calibration")
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{REPORT_FILE} in {folder} is damaged: {error}.") from error
 
@@ -490,12 +499,14 @@ def _refuse_others(folder: Path, report: EvaluationReport) -> None:
 
 def _is_written(report: EvaluationReport, folder: Path) -> bool:
     from skinai.errors import DataError
+    from skinai.evaluation.curves import CURVES_FILE, spell_curves
     from skinai.evaluation.report import read_report
 
     try:
-        return read_report(folder, report.labels).as_dict() == report.as_dict()
+        same = read_report(folder, report.labels).as_dict() == report.as_dict()
     except DataError:
         return False
+    return same and (folder / CURVES_FILE).read_bytes() == spell_curves(report.curves)
 
 
 def _tell_voiding(checks: Sequence[Check], what: str) -> int:

@@ -495,7 +495,8 @@ SCORES = {
     ),
     "expected_calibration_error": (
         "Calibration error (ECE)",
-        "By how much the top probability and the share of right answers differ on average, in 15 bins.",
+        "By how much the top probability and the share of right answers differ on average, in 15 bins. Its interval is "
+        "rough: the error is never below 0 and greater for few pictures.",
     ),
     "log_loss": (
         "Log loss",
@@ -508,6 +509,7 @@ SCORES = {
     ),
 }
 MELANOMA_AUC = ("Melanoma AUC", "How often a melanoma gets a greater melanoma probability than another lesion.")
+SCORES_MEANING = "What these mean"
 CALIBRATION_BEFORE = (
     "Calibration error before",
     "The same without the calibration that was fitted on the valid subset.",
@@ -614,7 +616,8 @@ SECTION_NAMES = {
     "documents": "Documents",
 }
 CONFUSION_REMARK = (
-    "Each row is what the lesion was, each column what the model held most probable. Click on a number to see its "
+    "Each row is what the lesion was, each column what the model held most probable; the brighter a cell, the greater "
+    "its share of the row (or of the column). Click on a number to see its "
     "pictures below, or choose truth and answer there."
 )
 CONFUSION_UNITS = {"counts": "counts", "rows": "share of each row", "columns": "share of each column"}
@@ -649,7 +652,7 @@ MORE_PART_COLUMNS = {
 }
 CURVES_TITLE = "Curves"
 TARGET_LABEL = "Of what"
-TARGET_NAMES = {"malignant": "Summed malignant probability", "top": "The most probable diagnosis"}
+TARGET_NAMES = {"*malignant": "Summed malignant probability", "*top": "The most probable diagnosis"}
 THRESHOLD_LABEL = "Threshold to look at"
 THRESHOLD_REMARK = (
     "Moving this marks a point on the curves and writes nothing: thresholds of the summed malignant probability are "
@@ -694,8 +697,8 @@ PARTS_REMARK = (
     "Sensitivity and specificity are of the first threshold fixed on valid. A lesion with pictures in two parts counts "
     "in both."
 )
-PARTS_HOLLOW = "Hollow points rest on fewer than 30 lesions."
-PARTS_FEW = "Too few lesions to say much: {figures}."
+PARTS_HOLLOW = "Hollow points rest on fewer than 30 lesions: too few to say much."
+PARTS_FEW = "too few lesions to say much"
 PARTS_METHOD = (
     "How a diagnosis was established tells the diagnosis itself: every malignant lesion was proven by histopathology, "
     "so there is no sensitivity for the others, and the benign lesions that were cut out are the difficult ones."

@@ -500,8 +500,9 @@ def test_two_models_are_compared_and_other_pictures_refused(small_model, tmp_pat
     done = run("compare", small_model, small_model)
     assert done.returncode == 0, done.stderr
     assert "McNemar" in done.stdout
-    rows = json.loads(run("compare", small_model, small_model, "--subset", "valid", "--json").stdout)
-    assert {row["difference"] for row in rows} <= {0.0, None}
+    facts = json.loads(run("compare", small_model, small_model, "--subset", "valid", "--json").stdout)
+    assert {row["difference"] for row in facts["figures"]} <= {0.0, None}
+    assert facts["mcnemar"]["only_first"] == 0
     other = tmp_path / "other"
     other.mkdir()
     lines = (small_model / "predictions_test.csv").read_text().splitlines(keepends=True)
@@ -541,3 +542,22 @@ def test_the_cases_of_an_older_model_are_described_without_a_look(small_model, s
     assert done.returncode == 0, done.stderr
     assert (folder / "cases_test.csv").read_bytes() == (small_model / "cases_test.csv").read_bytes()
     assert not (folder.parent / "TEST_LOG.md").exists()
+    lines = (folder / "predictions_test.csv").read_text().splitlines(keepends=True)
+    (folder / "predictions_test.csv").write_text("".join(lines[:-1]))
+    assert "are not those that the model was tested on" in run("cases", folder, "--data", small_data).stderr
+    (folder / "predictions_test.csv").unlink()
+    done = run("cases", folder, "--data", small_data)
+    assert done.returncode == 2
+    assert "has not been shown test yet" in done.stderr
+
+
+def test_altered_curves_do_not_survive_an_evaluation(small_model, tmp_path):
+    folder = shutil.copytree(small_model, tmp_path / "small")
+    curves = folder / "curves.csv"
+    good = curves.read_bytes()
+    curves.write_bytes(good.replace(b"sensitivity,1.0", b"sensitivity,0.5"))
+    facts = json.loads((folder / "report.json").read_text())
+    facts["curves_sha256"] = hash_file(curves)
+    (folder / "report.json").write_text(json.dumps(facts))
+    assert run("evaluate", folder).returncode == 0
+    assert curves.read_bytes() == good

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from skinai.artefacts import write_atomic
 from skinai.errors import DataError
@@ -45,12 +47,20 @@ def read_cases(folder: Path) -> pd.DataFrame | None:
     if not path.is_file():
         return None
     try:
-        table = pd.read_csv(path, dtype={"image": str})
+        table = pd.read_csv(
+            path,
+            dtype={column: str for column in COLUMNS if column.endswith(("image", "truth"))},
+            keep_default_na=False,
+            na_values={column: [""] for column in COLUMNS},
+        )
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise DataError(f"{path} is damaged: {error}.") from error
     missing = [column for column in COLUMNS if column not in table.columns]
     if missing:
         raise DataError(f"Missing columns in {path}: {missing}.")
+    quality = table[list(QUALITY)]
+    if not all(is_numeric_dtype(quality[column]) and np.isfinite(quality[column]).all() for column in QUALITY):
+        raise DataError(f"{path} has a quality that is no number.")
     if table["image"].duplicated().any():
         raise DataError(f"{path} names a picture twice.")
     return table.set_index("image")

@@ -55,8 +55,8 @@ def read_predictions(path: Path, labels: LabelSet = HAM10000) -> pd.DataFrame:
     Raises
     ------
     DataError
-        If the file is missing, columns are missing, a picture is repeated, a truth is unknown, or a row's
-        probabilities lie outside 0 to 1 or do not sum to 1 within .001.
+        If the file is missing, columns are missing, a picture, its lesion or group is not named, a picture is repeated,
+        a truth is unknown, or a row's probabilities lie outside 0 to 1 or do not sum to 1 within .001.
     """
     path = Path(path)
     try:
@@ -73,6 +73,9 @@ def read_predictions(path: Path, labels: LabelSet = HAM10000) -> pd.DataFrame:
         raise DataError(f"Missing columns in {path.name}: {missing}.")
     if table.empty:
         raise DataError(f"{path.name} has no rows.")
+    for column in ("image", "lesion", "group"):
+        if (table[column].str.strip() == "").any():
+            raise DataError(f"{path.name} has rows without {'an' if column == 'image' else 'a'} {column}.")
     repeated = table.loc[table["image"].duplicated(), "image"]
     if len(repeated):
         raise DataError(f"Repeated pictures in {path.name}: {listed(repeated)}.")

@@ -199,6 +199,11 @@ def read_split(path: Path, *, by_picture: bool = False) -> pd.DataFrame:
     missing = [column for column in ("image_id", "lesion_id", "group", "subset") if column not in split.columns]
     if missing:
         raise DataError(f"Missing columns in {path}: {missing}.")
+    for column in ("image_id", "lesion_id", "group"):
+        if split[column].isna().any():
+            raise DataError(f"{path} has rows without {column}.")
+    if split.empty:
+        raise DataError(f"{path} has no rows.")
     unknown = sorted(set(split["subset"].fillna("")) - set(SUBSETS))
     if unknown:
         raise DataError(f"Unknown subsets in {path}: {listed(unknown)}. Known are: {list(SUBSETS)}.")

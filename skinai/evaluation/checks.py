@@ -22,7 +22,7 @@ from skinai.data.split import SPLIT_FILE, find_leaks, read_near_duplicates, read
 from skinai.errors import DataError
 from skinai.evaluation import metrics
 from skinai.evaluation.comparison import subtract
-from skinai.evaluation.decision import DECISION_FILE, find_thresholds
+from skinai.evaluation.decision import DECISION_FILE, fit_rules, read_decision
 from skinai.evaluation.estimate import DRAWS, SEED, Estimate, estimate
 from skinai.evaluation.report import EvaluationReport
 from skinai.evaluation.subgroups import FEW_LESIONS, find_gaps
@@ -76,11 +76,14 @@ TITLES = {
 }
 VOIDING = ("lesion_leakage", "near_duplicate_leakage", "label_map", "threshold_on_valid", "fingerprint")
 _MOST_ERROR = 0.03
+# The stored rules have six decimals.
+_TINY = 5e-7
+_CHANCE_DRAWS = 200
 _MOST_GAP = 0.02
 # So many bootstrap draws must agree that the columns are permuted, of how many.
 _LABEL_DRAWS, _LABEL_SHARE = 200, 0.95
 # By so much AUC the moved columns must rank better once put right; and so many lesions it takes, of a class and in all.
-_LABEL_GAIN, _LABEL_LESIONS, _LABEL_LEAST = 0.1, 5, 100
+_LABEL_GAIN, _LABEL_LESIONS, _LABEL_LEAST = 0.1, 5, 200
 
 
 @dataclass(frozen=True)
@@ -146,13 +149,16 @@ def check_folder(folder: Path, report: EvaluationReport, *, fingerprint: str) ->
     test = read_predictions(folder / predictions_file("test"), report.labels)
     valid_file = folder / predictions_file("valid")
     valid = read_predictions(valid_file, report.labels) if valid_file.is_file() else None
+    found: dict[str, tuple[str, str]] = {}
     try:
         split = read_split(folder / SPLIT_FILE, by_picture=True)  # a leak is to be named here, not refused
-    except DataError:
-        split = None
-    found = {
-        "lesion_leakage": _check_lesions(test, split),
-        "near_duplicate_leakage": _check_near_duplicates(test, split, read_near_duplicates()),
+    except DataError as error:
+        # A model folder has a split; without one that can be read, nothing shows that it does not leak.
+        found = {"lesion_leakage": (ISSUE, str(error)), "near_duplicate_leakage": (ISSUE, str(error))}
+    else:
+        found["lesion_leakage"] = _check_lesions(test, split)
+        found["near_duplicate_leakage"] = _check_near_duplicates(split, read_near_duplicates())
+    found |= {
         "valid_test_gap": _check_gap(report, valid),
         "threshold_on_valid": _check_thresholds(folder, report, valid),
         "fingerprint": _check_fingerprint(folder, report, fingerprint),
@@ -182,7 +188,7 @@ def check_table(
     weights = np.vstack([np.ones(len(truth)), weights])
     found = {
         "lesion_leakage": _check_lesions(table, split),
-        "near_duplicate_leakage": _check_near_duplicates(table, split, read_near_duplicates()),
+        "near_duplicate_leakage": _check_near_duplicates(split, read_near_duplicates()),
         "label_map": _check_labels(table, truth, probabilities, weights, report.labels),
         "better_than_baseline": _check_baseline(truth, probabilities, weights, report),
         "enough_lesions": _check_lesion_counts(report),
@@ -206,18 +212,16 @@ def _check_lesions(table: pd.DataFrame, split: pd.DataFrame | None) -> tuple[str
     if leaks:
         word = "lesion lies" if len(leaks) == 1 else "lesions lie"
         return ISSUE, f"{len(leaks):,} {word} in more than one subset: {listed(leaks)}."
-    others = split[split["subset"] != "test"]
-    both = sorted(set(table["lesion"]) & set(others["lesion_id"]))
-    trained = sorted(set(table["image"]) & set(others["image_id"]))
-    if both or trained:
-        return ISSUE, f"Pictures or lesions that were tested are not in test: {listed(both or trained)}."
-    lesions = split.loc[split["subset"] == "test", "lesion_id"].nunique()
+    inside = split[split["subset"] == "test"]
+    strange = sorted(set(table["image"]) - set(inside["image_id"]))
+    if strange:
+        word = "picture is" if len(strange) == 1 else "pictures are"
+        return ISSUE, f"{len(strange):,} tested {word} not in test: {listed(strange)}."
+    lesions = inside["lesion_id"].nunique()
     return PASSED, f"None of the {lesions:,} lesions of test is in train or valid."
 
 
-def _check_near_duplicates(
-    table: pd.DataFrame, split: pd.DataFrame | None, pairs: Iterable[tuple[str, str]]
-) -> tuple[str, str]:
+def _check_near_duplicates(split: pd.DataFrame | None, pairs: Iterable[tuple[str, str]]) -> tuple[str, str]:
     if split is None:
         return NOT_APPLICABLE, "There is no split to look at."
     subset = dict(zip(split["image_id"], split["subset"], strict=True))
@@ -243,10 +247,16 @@ def _check_labels(
     members = np.eye(len(labels))[truth][:, present]
     sums = np.stack([(one[:, None] * members).T @ probabilities[:, present] for one in weights])
     best = np.stack([assign_columns(matrix) for matrix in sums])
-    passed = PASSED, "Each column answers most like the diagnosis that it is named after, all of them considered."
+    codes = [labels.codes[index] for index in present]
+    unseen = [code for code in labels.codes if code not in codes]
+    aside = f" Too few lesions to look at {', '.join(unseen)}." if unseen else ""
+    passed = PASSED, f"Each column answers most like the diagnosis that it is named after, looked at together.{aside}"
+    unclear = NOT_APPLICABLE, f"The columns answer too much alike to tell whether they are in their places.{aside}"
     moved = np.flatnonzero(best[0] != np.arange(len(present)))
-    if not len(moved) or (best[1:] == np.arange(len(present))).all(axis=1).mean() > 1 - _LABEL_SHARE:
+    if not len(moved):
         return passed
+    if (best[1:] == np.arange(len(present))).all(axis=1).mean() > 1 - _LABEL_SHARE:
+        return unclear
     # A network without skill has columns that answer like anything; a permuted one ranks well once they are put right.
     gain = np.zeros(len(weights))
     for row in moved:
@@ -254,8 +264,7 @@ def _check_labels(
         put_right = metrics.roc_auc(positive, probabilities[:, present[best[0, row]]], weights)
         gain += (put_right - metrics.roc_auc(positive, probabilities[:, present[row]], weights)) / len(moved)
     if np.nanquantile(gain[1:], 1 - _LABEL_SHARE) < _LABEL_GAIN:
-        return passed
-    codes = [labels.codes[index] for index in present]
+        return unclear
     found = {codes[column]: codes[row] for row, column in enumerate(best[0])}
     parts = [f"the column of {column} answers like {row}" for column, row in found.items() if column != row]
     return ISSUE, f"The labels look permuted: {', '.join(parts)}{_name_permutation(found)}."
@@ -313,7 +322,9 @@ def _check_calibration(
     truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray, report: EvaluationReport
 ) -> tuple[str, str]:
     error = report.scores["expected_calibration_error"]
-    sentences, wrong = [f"The calibration error is {error}"], error.value > _MOST_ERROR
+    by_chance = _error_by_chance(probabilities)
+    wrong = error.value > max(_MOST_ERROR, by_chance)
+    sentences = [f"The calibration error is {error.value:.3f}; perfect probabilities show up to {by_chance:.3f} here"]
     malignant = [report.labels.index(code) for code in report.labels.malignant_codes]
     if malignant:
         excess = probabilities[:, malignant].sum(axis=1) - np.isin(truth, malignant)
@@ -321,6 +332,19 @@ def _check_calibration(
         sentences.append(f"the summed malignant probability is {gap} above the share that is malignant")
         wrong |= abs(gap.value) > _MOST_ERROR and (gap.low > 0 or gap.high < 0)
     return (ISSUE if wrong else PASSED), f"{'; '.join(sentences)}; up to {_MOST_ERROR} is let pass."
+
+
+def _error_by_chance(probabilities: np.ndarray) -> float:
+    """Return the calibration error that perfect probabilities stay below in 97.5 % of as many pictures.
+
+    The error is a sum of absolute gaps, so that it is never 0 and greater for few pictures.
+    """
+    rng = np.random.default_rng(SEED)
+    drawn = rng.random((_CHANCE_DRAWS, len(probabilities), 1)) > probabilities.cumsum(axis=1)[None, :, :-1]
+    right = drawn.sum(axis=2) == probabilities.argmax(axis=1)
+    ones = np.ones(len(probabilities))
+    errors = [metrics.expected_calibration_error(one, probabilities.max(axis=1), ones) for one in right]
+    return float(np.quantile(errors, 0.975))
 
 
 def _check_gap(report: EvaluationReport, valid: pd.DataFrame | None) -> tuple[str, str]:
@@ -353,12 +377,33 @@ def _check_thresholds(folder: Path, report: EvaluationReport, valid: pd.DataFram
         return ISSUE, f"{DECISION_FILE} was fitted on the predictions for {report.subset}."
     if facts.get("predictions_sha256") != hash_file(folder / predictions_file("valid")):
         return ISSUE, f"{DECISION_FILE} was not fitted on the predictions for valid beside it."
-    stated = {point["name"]: float(point["threshold"]) for point in facts["operating_points"]}
-    again = {point.name: point.threshold for point in find_thresholds(valid, report.labels, names=list(stated))}
-    other = [name for name in stated if abs(stated[name] - again.get(name, np.nan)) > 5e-7 or name not in again]
+    try:
+        stated = read_decision(folder, fingerprint=str(facts["fingerprint"]), labels=report.labels)
+        names = [point.name for point in stated.operating_points]
+        again = fit_rules(valid, report.labels, names=names, coverage=stated.coverage)
+    except (DataError, KeyError) as error:
+        return ISSUE, f"{DECISION_FILE} cannot be fitted again: {error}"
+    truths = set(valid["truth"])
+    if not names and truths & set(report.labels.malignant_codes) and truths - set(report.labels.malignant_codes):
+        return ISSUE, f"{DECISION_FILE} has no threshold, although a class is malignant."
+    other = [
+        point.name
+        for point, fitted in zip(stated.operating_points, again.operating_points, strict=True)
+        if abs(point.threshold - fitted.threshold) > _TINY
+    ]
+    other += [
+        f"quantile of {code}"
+        for code in report.labels.codes
+        if abs(stated.quantiles[code] - again.quantiles[code]) > _TINY
+    ]
+    if stated.clear_margin is not None and abs(stated.clear_margin - (again.clear_margin or 0)) > _TINY:
+        other.append("margin of a clear lead")
     if other:
-        return ISSUE, f"Fitted on valid again, these thresholds differ from those of {DECISION_FILE}: {listed(other)}."
-    return PASSED, f"All {len(stated)} thresholds come out the same when fitted on valid again."
+        return ISSUE, f"Fitted on valid again, these differ from {DECISION_FILE}: {listed(other)}."
+    return (
+        PASSED,
+        f"All {len(names)} thresholds, the prediction sets and the margin come out the same, fitted on valid again.",
+    )
 
 
 def _check_fingerprint(folder: Path, report: EvaluationReport, fingerprint: str) -> tuple[str, str]:
@@ -369,7 +414,9 @@ def _check_fingerprint(folder: Path, report: EvaluationReport, fingerprint: str)
             owners[name] = str(facts.get("fingerprint"))
     strange = [f"{name} belongs to {owner}" for name, owner in owners.items() if owner != fingerprint]
     rules_file = folder / DECISION_FILE
-    if report.decision_hash and rules_file.is_file() and hash_file(rules_file) != report.decision_hash:
+    if report.decision_hash and not rules_file.is_file():
+        strange.append(f"{DECISION_FILE} is missing")
+    elif report.decision_hash and hash_file(rules_file) != report.decision_hash:
         strange.append(f"{DECISION_FILE} was changed after the report was made")
     if strange:
         return ISSUE, f"The model is {fingerprint}, but {listed(strange)}."
@@ -392,7 +439,11 @@ def _minus(gap: Estimate) -> str:
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    """Return a file of facts; None where there is none, and nothing in it where it is damaged."""
+    if not path.is_file():
         return None
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}

@@ -18,7 +18,8 @@ from skinai.evaluation import metrics
 from skinai.labels import LabelSet
 
 CURVES_FILE = "curves.csv"
-MALIGNANT, TOP = "malignant", "top"
+# No class can be called so.
+MALIGNANT, TOP = "*malignant", "*top"
 THRESHOLD, CALIBRATION, RISK = "threshold", "calibration", "risk"
 # Finer below a hundredth, where most benign lesions lie.
 THRESHOLDS = (0.0, *(10 ** (power / 8 - 4) for power in range(16)), *(step / 100 for step in range(1, 100)), 0.995)
@@ -34,8 +35,8 @@ class Curves:
     Attributes
     ----------
     table : DataFrame
-        ``curve`` (``"threshold"``, ``"calibration"`` or ``"risk"``), ``target`` (a code, ``"malignant"`` for the summed
-        malignant probability, ``"top"`` for the most probable class), ``at`` (threshold, lower edge of the bin, or
+        ``curve`` (``"threshold"``, ``"calibration"`` or ``"risk"``), ``target`` (a code, `MALIGNANT` for the summed
+        malignant probability, `TOP` for the most probable class), ``at`` (threshold, lower edge of the bin, or
         coverage), ``figure``, ``value``, ``low``, ``high`` (95 %, by lesion) and ``n``.
     """
 
@@ -98,7 +99,12 @@ def compute_curves(truth: np.ndarray, probabilities: np.ndarray, weights: np.nda
 
 def write_curves(curves: Curves, folder: Path) -> None:
     """Write ``curves.csv``; what is not applicable stays empty."""
-    write_atomic(Path(folder) / CURVES_FILE, curves.table.to_csv(index=False, lineterminator="\n"))
+    write_atomic(Path(folder) / CURVES_FILE, spell_curves(curves))
+
+
+def spell_curves(curves: Curves) -> bytes:
+    """Return the contents of ``curves.csv``."""
+    return curves.table.to_csv(index=False, lineterminator="\n").encode()
 
 
 def read_curves(folder: Path) -> Curves:
@@ -164,13 +170,18 @@ def _calibrate(hit: np.ndarray, score: np.ndarray, weights: np.ndarray) -> Itera
 
 def _risk(wrong: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the share of wrong answers among the most certain ones, shape (1 + draws, coverages)."""
+    # Equally certain answers are given together, so that the order of the file does not matter.
     order = np.argsort(-score, kind="stable")
-    answered = weights[:, order].cumsum(axis=1)
-    errors = (weights[:, order] * wrong[order]).cumsum(axis=1)
+    _, starts = np.unique(-score[order], return_index=True)
+    sorted_weights = weights[:, order]
+    nothing = np.zeros((len(weights), 1))
+    answered = np.hstack([nothing, np.add.reduceat(sorted_weights, starts, axis=1).cumsum(axis=1)])
+    failed_weights = sorted_weights * wrong[order]
+    errors = np.hstack([nothing, np.add.reduceat(failed_weights, starts, axis=1).cumsum(axis=1)])
     risks = np.empty((len(weights), len(_COVERAGES)))
     for draw, (taken, failed) in enumerate(zip(answered, errors, strict=True)):
-        last = np.searchsorted(taken, np.maximum(np.round(np.array(_COVERAGES) * taken[-1]), 1) - 1e-9)
-        risks[draw] = failed[last] / taken[last]
+        wanted = np.maximum(np.round(np.array(_COVERAGES) * taken[-1]), 1)
+        risks[draw] = np.interp(wanted, taken, failed) / wanted
     return risks
 
 

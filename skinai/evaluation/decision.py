@@ -244,8 +244,8 @@ def find_thresholds(table: Any, labels: LabelSet = HAM10000, *, names: Sequence[
     malignant = [labels.index(code) for code in labels.malignant_codes]
     positive = table["truth"].isin(labels.malignant_codes).to_numpy()
     summed = probability_matrix(table, labels)[:, malignant].sum(axis=1)
-    points = []
-    for name in names:
+    points: list[OperatingPoint] = []
+    for name in dict.fromkeys(names):
         kind, _, text = name.partition("_")
         try:
             wanted = float(text)
@@ -262,18 +262,29 @@ def find_thresholds(table: Any, labels: LabelSet = HAM10000, *, names: Sequence[
 
 
 def _next_version(folder: Path) -> int:
-    """Return the number of the rules about to be written."""
+    """Return the number of the rules about to be written: one more than any that there are."""
+    kept = [int(path.suffixes[0][2:]) for path in folder.glob("decision.v*.json") if path.suffixes[0][2:].isdecimal()]
+    if (folder / DECISION_FILE).exists():
+        kept.append(_read_version(folder, default=max(kept, default=0) + 1))
+    return max(kept, default=0) + 1
+
+
+def _read_version(folder: Path, *, default: int) -> int:
     try:
-        return int(json.loads((folder / DECISION_FILE).read_text(encoding="utf-8")).get("version", 1)) + 1
+        return int(json.loads((folder / DECISION_FILE).read_text(encoding="utf-8")).get("version", 1))
     except (OSError, ValueError, AttributeError, TypeError):
-        return 1
+        return default
 
 
 def _keep_former(folder: Path) -> None:
     """Keep the rules in force as ``decision.vN.json``, so that a record made under them can still be understood."""
     path = folder / DECISION_FILE
-    if path.is_file():
-        write_atomic(folder / f"decision.v{_next_version(folder) - 1}.json", path.read_bytes())
+    if not path.is_file():
+        return
+    kept = folder / f"decision.v{_read_version(folder, default=_next_version(folder) - 1)}.json"
+    if kept.exists() and kept.read_bytes() != path.read_bytes():
+        kept = folder / f"decision.v{_next_version(folder)}.json"
+    write_atomic(kept, path.read_bytes())
 
 
 def read_decision(folder: Path, *, fingerprint: str, labels: LabelSet = HAM10000) -> Decision:
@@ -296,9 +307,14 @@ def read_decision(folder: Path, *, fingerprint: str, labels: LabelSet = HAM10000
         version = int(facts.get("version", 1))
         decision = Decision(str(facts["fingerprint"]), points, coverage, quantiles, margin, version)
         hashed = facts["predictions_sha256"]
+        numbers = [coverage, margin or 0.0, *quantiles.values(), *(point.threshold for point in points)]
+        if not all(math.isfinite(number) for number in numbers):
+            raise ValueError("a number is not finite")
+        if len({point.name for point in points}) < len(points):
+            raise ValueError("two operating points have one name")
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} is damaged: {error}.") from error
     if decision.fingerprint != fingerprint:
         raise DataError(f"{path} belongs to the model {decision.fingerprint}.")

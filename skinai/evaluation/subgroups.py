@@ -180,9 +180,9 @@ def compute_subgroups(
 def find_gaps(groups: tuple[Subgroup, ...]) -> list[tuple[Subgroup, str, Estimate]]:
     """Return the gaps that are large and hardly chance, whatever the number of parts looked at.
 
-    A gap counts where its figure rests on 30 lesions or more, is at least .05 against the part, and its distance from 0
-    in standard errors (the width of its interval by 3.92) is beyond the limit for as many comparisons (Bonferroni, 5
-    %).
+    A gap counts where its figure rests on 30 lesions or more in the part and in all others, is at least .05 against the
+    part, and its distance from 0 in standard errors (the width of its interval by 3.92) is beyond the limit for as many
+    comparisons (Bonferroni, 5 %).
     """
     from statistics import NormalDist
 
@@ -190,7 +190,9 @@ def find_gaps(groups: tuple[Subgroup, ...]) -> list[tuple[Subgroup, str, Estimat
         (group, name, gap)
         for group in groups
         for name, gap in group.gaps.items()
-        if name not in group.few and np.isfinite([gap.value, gap.low, gap.high]).all()
+        if name not in group.few
+        and name not in _few_others(group, groups)
+        and np.isfinite([gap.value, gap.low, gap.high]).all()
     ]
     if not looked_at:
         return []
@@ -201,6 +203,14 @@ def find_gaps(groups: tuple[Subgroup, ...]) -> list[tuple[Subgroup, str, Estimat
         if gap.value <= -_LEAST_GAP and -gap.value / error >= limit:
             found.append((group, name, gap))
     return found
+
+
+def _few_others(group: Subgroup, groups: tuple[Subgroup, ...]) -> tuple[str, ...]:
+    """Return which figures of all other parts of the same column rest on fewer than 30 lesions."""
+    others = [one for one in groups if one.column == group.column and one.value != group.value]
+    ill, well = sum(one.malignant_lesions for one in others), sum(one.benign_lesions for one in others)
+    rests_on = {"sensitivity": ill, "specificity": well, "accuracy": ill + well}
+    return tuple(name for name, count in rests_on.items() if count < FEW_LESIONS)
 
 
 def _rates(sums: np.ndarray) -> dict[str, np.ndarray]:

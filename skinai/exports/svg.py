@@ -38,7 +38,7 @@ def draw_svg(figure: go.Figure, *, title: str) -> bytes:
     places = {name: _list_places(figure, name) for name in ("x", "y")}
     for trace in figure.data:
         if trace.type == "heatmap":
-            _draw_cells(drawn, axes, trace, figure)
+            _draw_cells(axes, trace)
         elif not _is_invisible(trace):
             _draw_scatter(axes, trace, places, named=bool(figure.layout.showlegend))
     for note in figure.layout.annotations:
@@ -75,11 +75,9 @@ def _is_invisible(trace: go.Scatter) -> bool:
     return str(trace.marker.color).startswith("rgba(0,0,0,0")
 
 
-def _draw_cells(drawn: Figure, axes: Axes, trace: go.Heatmap, figure: go.Figure) -> None:
+def _draw_cells(axes: Axes, trace: go.Heatmap) -> None:
     values = np.array(trace.z, dtype=float)
-    shown = axes.imshow(np.nan_to_num(values), cmap="cividis", vmin=0, vmax=1, aspect="auto")
-    bar = drawn.colorbar(shown, ax=axes, format=PercentFormatter(1.0, decimals=0))
-    bar.set_label(str(trace.colorbar.title.text).replace("<br>", " "))
+    axes.imshow(np.nan_to_num(values), cmap="cividis", vmin=0, vmax=1, aspect="auto")
 
 
 def _draw_scatter(

@@ -78,12 +78,12 @@ def format_comparison(comparison: Comparison, first: str, second: str) -> str:
 
 def format_score(score: ChallengeScore) -> str:
     """Return the challenge's score, beside published ones only where the pictures are the official test set."""
-    table = score.per_category.round(4).to_string()
+    table = score.per_category.map(_plain).to_string()
     lines = [
         f"ISIC 2018 Task 3: balanced accuracy {score.balanced_accuracy:.4f} on {score.pictures:,} pictures",
         "",
         table,
-        f"\nmacro average: {', '.join(f'{name} {value:.4f}' for name, value in score.macro_average.items())}",
+        f"\nmacro average: {', '.join(f'{name} {_plain(value)}' for name, value in score.macro_average.items())}",
     ]
     if score.official:
         lines += [f"{name}: {value}" for name, value in LEADERBOARD.items()]

@@ -21,7 +21,7 @@ from skinai.artefacts import hash_file, predictions_file, remove_stale_temporari
 from skinai.data.drawing import draw_lesion
 from skinai.data.images import FrameRule, frame_picture
 from skinai.data.metadata import DataFolder, Remark, listed
-from skinai.data.predictions import GATE_COLUMN, build_predictions, write_predictions
+from skinai.data.predictions import GATE_COLUMN, build_predictions, read_predictions, write_predictions
 from skinai.data.split import SPLIT_FILE, check_split, read_near_duplicates, read_split
 from skinai.data.summary import DATASET_FILE, build_summary
 from skinai.errors import DataError, UsageError
@@ -259,11 +259,21 @@ def describe_cases(folder: Path, data: DataFolder) -> None:
     Raises
     ------
     UsageError
-        If the model has other classes than the data.
+        If the model has other classes than the data, or has not answered for exactly these pictures of `test`: finding
+        the nearest training cases of others would be a look at `test`.
     """
     bundle = load_bundle(folder)
     data = with_labels_of(bundle, data)
+    path = folder / predictions_file("test")
+    if not path.is_file():
+        raise UsageError(
+            f"{bundle.name} has not been shown test yet; `evaluate --data DIR` does it, and writes its cases."
+        )
+    tested = set(read_predictions(path, bundle.labels)["image"])
     run = load_run_data(data, read_split(folder / SPLIT_FILE), bundle.frame, subsets=("test",))
+    missing = sorted(tested ^ set(run.frames["test"].table["image_id"]))
+    if missing:
+        raise UsageError(f"The pictures of test here are not those that the model was tested on: {listed(missing)}.")
     write_folder_cases(folder, run.frames["test"])
 
 

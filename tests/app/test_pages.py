@@ -180,11 +180,11 @@ def test_the_report_card_shows_the_stored_report(small_model):
     figures = [report.classes["mel"]["recall"], *report.overall.values()]
     assert [metric.value for metric in app.metric] == [f"{figure.value:.3f}" for figure in figures]
     assert all(metric.help for metric in app.metric)
-    classes = app.table[0].value
-    titles = {"F1": "f1", "Recall (sensitivity)": "recall", "Specificity": "specificity", "AUC": "auc"}
-    for title, name in (titles | {"Average precision": "average_precision"}).items():
+    classes, others, scores = (app.table[index].value for index in range(3))
+    for title, name in (("F1", "f1"), ("Recall (sensitivity)", "recall")):
         assert classes[title].tolist() == [str(report.classes[code][name]) for code in report.labels.codes]
-    scores = app.table[1].value
+    for title, name in (("AUC", "auc"), ("Average precision", "average_precision")):
+        assert others[title].tolist() == [str(report.classes[code][name]) for code in report.labels.codes]
     assert scores["Value"].tolist()[1 : 1 + len(report.scores)] == [str(one) for one in report.scores.values()]
     baseline = report.labels.labels[report.labels.index(report.baseline_code)].name.lower()
     assert f"Always {baseline}: {report.baseline['accuracy'].value:.3f}" in texts(app)
@@ -204,7 +204,7 @@ def test_page_and_command_line_show_the_same_figures_to_the_last_digit(small_mod
         low, high = figure["interval"]
         assert f"95 %: {low:.3f} to {high:.3f}, n = {figure['n']:,}" in texts(app)
     for name, figure in facts["scores"].items():
-        row = app.table[1].value.set_index("Figure").loc[wording.SCORES[name][0]]
+        row = app.table[2].value.set_index("Figure").loc[wording.SCORES[name][0]]
         expected = Estimate.from_dict(figure)
         assert (row["Value"], row["n"]) == (str(expected), f"{expected.n:,}")
 
@@ -297,9 +297,11 @@ def test_every_part_is_shown_with_n_and_a_remark_where_it_is_small(small_model):
         assert not app.exception
         shown = app.table[0].value
         groups = [group for group in report.subgroups if group.column == column]
-        assert shown["Pictures (lesions)"].tolist() == [f"{one.pictures} ({one.lesions})" for one in groups]
-        assert shown["Sensitivity"].tolist() == [str(one.figures["sensitivity"]) for one in groups]
-        assert all(remark.startswith("Too few lesions") for remark in shown["Remark"])
+        for cell, group in zip(shown.iloc[:, 0], groups, strict=True):
+            counts = f"{group.pictures} pictures, {group.lesions} lesions ({group.malignant_lesions} malignant)"
+            assert cell == f"**{group.value}**: {counts}"
+        few = f", {wording.PARTS_FEW}"
+        assert shown["Sensitivity"].tolist() == [f"{one.figures['sensitivity']}{few}" for one in groups]
     for figure in ("specificity", "calibration_gap", "accuracy"):
         app.segmented_control(key="part_figure").set_value(figure).run()
         assert not app.exception
@@ -311,7 +313,9 @@ def test_the_checks_are_those_of_the_command_line_and_a_leak_is_shown_in_red(sma
 
     app = open_section("checks")
     found = check_folder(small_model, read_report(small_model), fingerprint=load_bundle(small_model).fingerprint)
-    assert app.table[0].value["Finding"].tolist() == [check.finding for check in found]
+    for check in found:
+        assert f"{wording.CHECK_STATES[check.state]}**: {check.title} (`{check.code}`)" in texts(app)
+        assert check.finding in texts(app)
     assert not app.error
     folder = shutil.copytree(small_model, tmp_path / "model")
     facts = json.loads((folder / "decision.json").read_text())
@@ -384,7 +388,7 @@ def test_the_documents_offer_card_and_zip_and_show_the_gaps(small_model):
     assert labels == [wording.DOCUMENTS_CARD, wording.DOCUMENTS_ALL]
     clear, tripod = (app.table[index].value for index in range(2))
     assert (len(clear), len(tripod)) == (25, 52)
-    assert wording.SKIN_TONE_GAP in clear["Gap"].tolist()
+    assert f"**Gap: {wording.SKIN_TONE_GAP}**" in clear["Answer"].tolist()
 
 
 @pytest.mark.parametrize("page", [file for file, _, _ in PAGES])

@@ -48,7 +48,10 @@ def test_what_is_written_is_read_back_in_model_order(table, tmp_path):
         (lambda t: pd.concat([t, t]), "Repeated pictures .*: a, b"),
         (lambda t: t.assign(truth="melanoma"), "Unknown truth .*: melanoma"),
         (lambda t: t.assign(NV=0.9), "do not sum to 1 .*: a"),
-        (lambda t: t.assign(NV=-0.2, MEL=1.0), "do not sum to 1"),
+        (lambda t: t.assign(NV=-0.2, MEL=1.0), "lie outside 0 to 1 .*: a, b"),
+        (lambda t: t.assign(NV=1.2), "lie outside 0 to 1 .*: a"),
+        (lambda t: t.assign(group=""), "has rows without a group"),
+        (lambda t: t.assign(lesion=" "), "has rows without a lesion"),
         (lambda t: t.assign(NV="many"), "no number"),
     ],
 )

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from skinai.errors import DataError
-from skinai.evaluation.curves import Curves, compute_curves, read_curves, write_curves
+from skinai.evaluation.curves import MALIGNANT, TOP, Curves, compute_curves, read_curves, write_curves
 from skinai.labels import build_label_set
 
 LABELS = build_label_set("two", ["bad", "good"], malignant=["bad"])
@@ -25,7 +25,7 @@ def at(table, place):
 
 
 def test_a_threshold_counts_what_reaches_it(curves):
-    table = curves.frame("threshold", "malignant")
+    table = curves.frame("threshold", MALIGNANT)
     row = at(table, 0.35)
     assert (row["sensitivity"], row["specificity"], row["precision"]) == pytest.approx((1, 0.6667, 0.6667), abs=1e-4)
     assert row["negative_predictive_value"] == 1
@@ -39,23 +39,23 @@ def test_a_threshold_counts_what_reaches_it(curves):
 
 
 def test_net_benefit_weighs_false_alarms_by_the_odds_of_the_threshold(curves):
-    table = curves.frame("threshold", "malignant")
+    table = curves.frame("threshold", MALIGNANT)
     # At .2: two found and one false alarm of five; acting on everybody, two and three.
     assert at(table, 0.2)["net_benefit"] == pytest.approx(2 / 5 - 1 / 5 * 0.25, abs=1e-4)
     assert at(table, 0.2)["net_benefit_of_all"] == pytest.approx(2 / 5 - 3 / 5 * 0.25, abs=1e-4)
 
 
 def test_calibration_bins_hold_what_was_said_and_what_came_true(curves):
-    table = curves.frame("calibration", "malignant")
+    table = curves.frame("calibration", MALIGNANT)
     assert table["share_n"].tolist() == [1, 1, 0, 1, 0, 0, 1, 0, 0, 1]
     assert table["mean_probability"].dropna().tolist() == [0.04, 0.12, 0.35, 0.61, 0.92]
     assert table["share"].dropna().tolist() == [0, 0, 1, 0, 1]
-    assert curves.frame("calibration", "top")["share_n"].sum() == 5
+    assert curves.frame("calibration", TOP)["share_n"].sum() == 5
 
 
 def test_risk_is_the_share_of_wrong_answers_among_the_most_certain(curves):
     """Certainties .96 (right), .92 (right), .88 (right), .65 (wrong), .61 (wrong)."""
-    table = curves.frame("risk", "top")
+    table = curves.frame("risk", TOP)
     assert at(table, 0.6)["error"] == 0
     assert at(table, 0.8)["error"] == 0.25
     assert at(table, 1.0)["error"] == 0.4
@@ -89,3 +89,18 @@ def test_curves_are_read_back_as_written_and_damage_is_named(curves, tmp_path):
     (tmp_path / "curves.csv").unlink()
     with pytest.raises(DataError, match="does not exist"):
         read_curves(tmp_path)
+
+
+def test_equally_certain_answers_count_alike_whatever_their_order():
+    weights = np.ones((2, 4))
+    sure = np.array([[1.0, 0.0]] * 4)
+    for truth in ([0, 0, 1, 1], [1, 1, 0, 0]):
+        table = compute_curves(np.array(truth), sure, weights, LABELS).frame("risk", TOP)
+        assert (table["error"] == 0.5).all()
+
+
+def test_classes_called_malignant_and_top_have_curves_of_their_own():
+    labels = build_label_set("odd", ["malignant", "top"], malignant=["malignant"])
+    found = compute_curves(TRUTH, np.stack([BAD, 1 - BAD], axis=1), np.ones((3, 5)), labels)
+    assert found.targets("threshold") == [MALIGNANT, "malignant", "top"]
+    assert len(found.targets("calibration")) == 4

@@ -146,3 +146,26 @@ def test_a_model_without_a_margin_says_nothing_of_certainty(folder):
     assert decision.clear_margin is None
     with pytest.raises(ValueError, match="No margin"):
         decision.tell_certainty(np.ones((1, 7)) / 7, HAM10000)
+
+
+def test_versions_of_the_rules_never_overwrite_each_other(folder):
+    fingerprint = load_bundle(folder).fingerprint
+    for share in ("0.80", "0.70"):
+        fit_decision(folder, fingerprint=fingerprint, names=[f"sensitivity_{share}"])
+    assert read_decision(folder, fingerprint=fingerprint).version == 3
+    kept = {path.name: path.read_bytes() for path in folder.glob("decision.v*.json")}
+    assert sorted(kept) == ["decision.v1.json", "decision.v2.json"]
+    (folder / "decision.json").unlink()
+    assert fit_decision(folder, fingerprint=fingerprint).version == 3
+    (folder / "decision.json").write_text("damaged")
+    assert fit_decision(folder, fingerprint=fingerprint).version == 4
+    assert (folder / "decision.v3.json").read_text() == "damaged"
+    assert {name: (folder / name).read_bytes() for name in kept} == kept
+
+
+def test_an_operating_point_that_is_none_is_refused(folder):
+    for name in ("luck", "sensitivity_1.2", "sensitivity_x", "specificity_0.3"):
+        with pytest.raises(DataError, match="An operating point is sensitivity_S or specificity_S"):
+            fit_decision(folder, fingerprint="x", names=[name])
+    with pytest.raises(DataError, match=r"coverage of prediction sets is from \.5 to \.99"):
+        fit_decision(folder, fingerprint="x", coverage=0.3)

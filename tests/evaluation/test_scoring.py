@@ -144,6 +144,39 @@ def test_the_metadata_format_of_the_truth_is_read_with_its_lesions(pair, tmp_pat
         read_pair(predictions, tmp_path / "metadata.csv")
 
 
+@pytest.mark.shipped
+@pytest.mark.parametrize(
+    ("column", "value", "sentence"),
+    [
+        ("lesion_id", "", r"truth\.csv has rows without a lesion_id\."),
+        ("score_weight", "much", r"A score_weight of truth\.csv is no number of 0 or more\."),
+        ("score_weight", -1, r"A score_weight of truth\.csv is no number of 0 or more\."),
+        ("score_weight", "", r"A score_weight of truth\.csv is no number of 0 or more\."),
+    ],
+)
+def test_an_odd_truth_is_a_sentence(pair, column, value, sentence):
+    predictions, truth = pair
+    table = pd.read_csv(truth)
+    start = table["image"] if column == "lesion_id" else 1
+    table[column] = start
+    table[column] = table[column].astype(object)
+    table.loc[3, column] = value
+    table.to_csv(truth, index=False)
+    with pytest.raises(DataError, match=sentence):
+        read_pair(predictions, truth)
+
+
+@pytest.mark.shipped
+def test_weights_of_zero_throughout_and_endings_of_file_names(pair):
+    predictions, truth = pair
+    table = pd.read_csv(truth)
+    table.assign(image=table["image"] + ".jpg").to_csv(truth, index=False)
+    assert read_pair(predictions, truth)[0]["image"].tolist() == sorted(table["image"])
+    table.assign(score_weight=0.0).to_csv(truth, index=False)
+    with pytest.raises(DataError, match="every score_weight is 0"):
+        read_pair(predictions, truth)
+
+
 def test_the_official_test_set_is_known_by_its_ids_and_one_picture_is_left_out(tmp_path):
     images = [f"ISIC_{number:07d}" for number in range(34524, 34524 + 1512)]
     rng = np.random.default_rng(2)

@@ -84,3 +84,15 @@ def test_lesions_with_several_pictures_and_picture_quality_are_parts(table):
 def test_a_part_is_read_back_as_it_was_written(table):
     for group in compute(table):
         assert Subgroup.from_dict(group.as_dict()) == group
+
+
+def test_a_part_is_not_called_worse_than_one_or_two_others():
+    """One lesion outside that is answered rightly proves nothing."""
+    rng = np.random.default_rng(4)
+    truths = rng.choice(["mel", "nv"], 300)
+    mel = np.where(truths == "mel", 0.8, 0.2)
+    wrong = rng.random(300) < 0.15
+    mel[wrong] = 1 - mel[wrong]
+    sex = np.array(["female"] * 298 + ["male"] * 2)
+    mel[298:] = np.where(truths[298:] == "mel", 0.9, 0.1)
+    assert find_gaps(compute(make_predictions(truths, mel=mel, sex=sex))) == []

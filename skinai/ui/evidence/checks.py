@@ -1,6 +1,5 @@
 """Checks: what would make the report a lie, looked for one by one."""
 
-import pandas as pd
 import streamlit as st
 
 from skinai import wording
@@ -8,7 +7,7 @@ from skinai.errors import DataError
 from skinai.evaluation.checks import ISSUE
 from skinai.evaluation.report import EvaluationReport
 from skinai.model.bundle import Bundle
-from skinai.ui import components, resources
+from skinai.ui import resources
 
 
 def show(bundle: Bundle, report: EvaluationReport) -> None:
@@ -24,13 +23,7 @@ def show(bundle: Bundle, report: EvaluationReport) -> None:
     for check in found:
         if check.voiding:
             st.error(f"{wording.CHECK_VOIDS} {check.finding} {check.advice}")
-    rows = [
-        {
-            "State": wording.CHECK_STATES[check.state],
-            "Promise": f"{check.title} ({check.code})",
-            "Finding": check.finding,
-            "What to do": check.advice,
-        }
-        for check in found
-    ]
-    components.show_table(pd.DataFrame(rows), alt="The named checks")
+    for check in found:
+        with st.container(border=True):
+            st.markdown(f"**{wording.CHECK_STATES[check.state]}**: {check.title} (`{check.code}`)")
+            st.markdown(f"{check.finding} {f'*{check.advice}*' if check.advice else ''}".strip())

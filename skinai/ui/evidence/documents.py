@@ -60,6 +60,11 @@ def _show_checklist(name: str, items: list[Item]) -> None:
     answered = sum(bool(item.answer) for item in items)
     st.markdown(wording.CHECKLISTS_REMARK.format(name=name, answered=answered, items=len(items), gaps=gaps))
     rows = pd.DataFrame(
-        {"Item": item.number, "Subject": item.subject, "Answer": item.answer, "Gap": item.gap} for item in items
+        {
+            "Item": item.number,
+            "Subject": item.subject,
+            "Answer": f"{item.answer} {f'**Gap: {item.gap}**' if item.gap else ''}".strip(),
+        }
+        for item in items
     )
     components.show_table(rows, alt=f"The items of {name} with their answers and gaps")

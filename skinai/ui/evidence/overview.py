@@ -77,12 +77,19 @@ def show_classes(report: EvaluationReport) -> None:
                 "Recall (sensitivity)": str(figures["recall"]),
                 "F1": str(figures["f1"]),
                 "Precision": f"{figures['precision']} of {figures['precision'].n:,} answers",
-                "Specificity": str(figures["specificity"]),
-                "AUC": str(figures["auc"]),
-                "Average precision": str(figures["average_precision"]),
             }
         )
-    components.show_table(pd.DataFrame(rows), alt="The figures of each diagnosis")
+    components.show_table(pd.DataFrame(rows), alt="Recall, F1 and precision of each diagnosis")
+    others = [
+        {
+            "Diagnosis": label.name,
+            "Specificity": f"{figures['specificity']} of {figures['specificity'].n:,}",
+            "AUC": str(figures["auc"]),
+            "Average precision": str(figures["average_precision"]),
+        }
+        for label, figures in ((label, report.classes[label.code]) for label in report.labels)
+    ]
+    components.show_table(pd.DataFrame(others), alt="Specificity, AUC and average precision of each diagnosis")
 
 
 def show_scores(report: EvaluationReport) -> None:
@@ -96,10 +103,12 @@ def show_scores(report: EvaluationReport) -> None:
     if "calibration_error_before" in report.decision:
         figures[wording.CALIBRATION_BEFORE] = (report.decision["calibration_error_before"], "")
     rows = [
-        {"Figure": name, "Value": str(one), "n": f"{one.n:,}", always(report): baseline, "What it means": meaning}
-        for (name, meaning), (one, baseline) in figures.items()
+        {"Figure": name, "Value": str(one), "n": f"{one.n:,}", always(report): baseline}
+        for (name, _), (one, baseline) in figures.items()
     ]
     components.show_table(pd.DataFrame(rows), alt="How well the probabilities rank and are calibrated")
+    with st.expander(wording.SCORES_MEANING):
+        st.markdown("\n".join(f"- **{name}**: {meaning}" for name, meaning in figures))
 
 
 def show_certainty(report: EvaluationReport) -> None:

@@ -47,11 +47,11 @@ def show(bundle: Bundle, report: EvaluationReport) -> None:
 
 
 def _describe(group: Subgroup, title: str, offered: list[str]) -> dict[str, str]:
-    row = {title: group.value, "Pictures (lesions)": f"{group.pictures:,} ({group.lesions:,})"}
+    counts = f"{group.pictures:,} pictures, {group.lesions:,} lesions"
     if "sensitivity" in offered:
-        row["Malignant lesions"] = f"{group.malignant_lesions:,}"
+        counts += f" ({group.malignant_lesions:,} malignant)"
+    row = {title: f"**{group.value}**: {counts}"}
     for name in offered:
-        row[wording.PART_FIGURES[name]] = str(group.figures[name])
-    few = [wording.PART_FIGURES[name].lower() for name in group.few if name in offered]
-    row["Remark"] = wording.PARTS_FEW.format(figures=", ".join(few)) if few else ""
+        few = f", {wording.PARTS_FEW}" if name in group.few else ""
+        row[wording.PART_FIGURES[name]] = f"{group.figures[name]}{few}"
     return row
