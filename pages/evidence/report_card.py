@@ -29,6 +29,12 @@ def main() -> None:
     except SkinaiError as error:
         components.stop_with(wording.REPORT_UNUSABLE, error)
     st.markdown(wording.REPORT_HEAD.format(name=report.model_name, pictures=report.pictures, lesions=report.lesions))
+    try:
+        voiding = [check for check in resources.load_checks(bundle, report) if check.voiding]
+    except SkinaiError as error:
+        components.stop_with(wording.REPORT_UNUSABLE, error)
+    for check in voiding:
+        st.error(f"{wording.CHECK_VOIDS} {check.finding} {check.advice}")
     offered = [name for name in SECTIONS if report.labels is HAM10000 or name != "leak"]
     section = st.segmented_control(
         wording.SECTION_LABEL,

@@ -111,7 +111,7 @@ def draw_classes(table: pd.DataFrame, colours: Palette, *, figure: str) -> go.Fi
 
 def draw_subgroups(table: pd.DataFrame, colours: Palette, *, figure: str) -> go.Figure:
     """Draw one figure of each part of one column; where it rests on few lesions, the point is hollow."""
-    names = [f"{row.value}<br>n {row.pictures:,}" for row in table.itertuples()]
+    names = [f"{value}<br>n {count:,}" for value, count in zip(table["value"], table[f"{figure}_n"], strict=True)]
     drawn = _draw_points(table, names, figure, colours, height=130 + 46 * len(table))
     few = table.get(f"{figure}_few", pd.Series(False, index=table.index))
     drawn.data[0].marker.symbol = ["circle-open" if hollow else "circle" for hollow in few]
@@ -132,7 +132,7 @@ def draw_differences(table: pd.DataFrame, colours: Palette, *, figure: str) -> g
     ends = table[["difference_low", "difference_high"]].abs().max(axis=None)
     reach = 1.1 * float(np.nan_to_num(ends, nan=0.1)) or 0.1
     drawn.add_vline(x=0, line={"color": colours.plain, "width": 1.5, "dash": "dot"})
-    return drawn.update_xaxes(range=[-reach, reach], title=f"{NAMES[figure]}: second less first, 95 % interval")
+    return drawn.update_xaxes(range=[-reach, reach], title="second less first, 95 % interval")
 
 
 def draw_roc(table: pd.DataFrame, colours: Palette, *, at: float | None = None) -> go.Figure:
@@ -188,7 +188,7 @@ def draw_calibration(table: pd.DataFrame, colours: Palette) -> go.Figure:
             y=known["share"],
             mode="markers+text",
             text=[f"{count:,}" for count in known["share_n"]],
-            textposition="bottom right",
+            textposition=["bottom right" if said < 0.8 else "bottom left" for said in known["mean_probability"]],
             textfont={"color": colours.text},
             marker={"size": 9, "color": colours.highlight},
             error_y=_interval(known, "share", colours),
@@ -198,7 +198,7 @@ def draw_calibration(table: pd.DataFrame, colours: Palette) -> go.Figure:
             cliponaxis=False,
         )
     )
-    figure.update_xaxes(title="mean probability in the bin (numbers: pictures)", range=[0, 1], tickformat=".0%")
+    figure.update_xaxes(title="mean probability (numbers: pictures)", range=[0, 1], tickformat=".0%")
     figure.update_yaxes(title="share that came true", range=[0, 1.02], tickformat=".0%")
     return _curve_frame(figure, colours)
 
@@ -209,7 +209,7 @@ def draw_risk(table: pd.DataFrame, colours: Palette) -> go.Figure:
     figure = _draw_band(table, "error", colours)
     for trace in _draw_curve(curve, colours, hover="%{x:.0%} answered<br>%{y:.1%} of them wrong").data:
         figure.add_trace(trace)
-    figure.update_xaxes(title="share of the pictures answered, the most certain first", range=[0, 1], tickformat=".0%")
+    figure.update_xaxes(title="share answered, the most certain first", range=[0, 1], tickformat=".0%")
     figure.update_yaxes(title="share of wrong answers", rangemode="tozero", tickformat=".0%")
     return _curve_frame(figure, colours)
 
@@ -313,7 +313,7 @@ def _dashed(x: Iterable[float], y: Iterable[float], name: str, colours: Palette,
 
 def _mark(figure: go.Figure, curve: pd.DataFrame, colours: Palette, at: float | None) -> None:
     """Mark the point of a threshold on a curve."""
-    if at is None:
+    if at is None or curve.empty or not curve["at"].min() <= at <= curve["at"].max():
         return
     point = curve.iloc[[(curve["at"] - at).abs().argmin()]]
     figure.add_trace(

@@ -246,6 +246,7 @@ class EvaluationReport:
         rows = []
         for group in self.subgroups:
             row = {name: getattr(group, name) for name in names} | _spread(group.figures)
+            row |= {f"{name}_n": one.n for name, one in group.figures.items()}
             rows.append(row | {f"{name}_few": name in group.few for name in FIGURES})
         return pd.DataFrame(rows)
 

@@ -24,10 +24,15 @@ def try_rules(
 ) -> tuple[Decision, dict[str, Estimate]]:
     """Fit rules on predictions for `valid` and return what they reach on the same pictures, which flatters a little."""
     decision = fit_rules(table, labels, names=names, coverage=coverage)
+    return decision, estimate_on(decision, table, labels)
+
+
+def estimate_on(decision: Decision, table: pd.DataFrame, labels: LabelSet) -> dict[str, Estimate]:
+    """Return what rules reach on a table of predictions; see :func:`estimate_decision`."""
     truth = np.array([labels.index(code) for code in table["truth"]])
     weights = metrics.resample_weights(table["group"].to_numpy(), draws=DRAWS, seed=SEED)
     weights = np.vstack([np.ones(len(truth)), weights])
-    return decision, estimate_decision(decision, truth, probability_matrix(table, labels), weights, labels)
+    return estimate_decision(decision, truth, probability_matrix(table, labels), weights, labels)
 
 
 def estimate_decision(

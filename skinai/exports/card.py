@@ -52,10 +52,12 @@ def _head(facts: CardFacts) -> list[str]:
     shown = {"Malignant AUC": report.scores["malignant_auc"], **overall}
     if "mel" in report.classes:
         shown = {"Melanoma recall": report.classes["mel"]["recall"], **shown}
-    issues = [check.title for check in facts.checks if check.state == "issue"]
+    issues = [f"- `{check.code}`: {check.finding}" for check in facts.checks if check.state == "issue"]
+    voiding = [f"**{wording.CHECK_VOIDS} {check.finding} {check.advice}**" for check in facts.checks if check.voiding]
     return [
-        f"# Model card: {bundle.name}",
+        f"# Model card: {_escape(bundle.name)}",
         f"**{wording.NOTICE}** {wording.NOT_A_DEVICE}",
+        *voiding,
         _table(
             ["Fact", "Value"],
             [
@@ -69,7 +71,8 @@ def _head(facts: CardFacts) -> list[str]:
         f"Holdout run: {report.pictures:,} pictures of {report.lesions:,} lesions. Brackets hold 95 % intervals, from "
         "a bootstrap that draws whole lesions 2,000 times.",
         _table(["Figure", "Value", "n"], [(name, str(one), f"{one.n:,}") for name, one in shown.items()]),
-        f"Checks that found an issue: {'; '.join(issues) or 'none'}.",
+        "Checks that found an issue:" if issues else "No check found an issue.",
+        "\n".join(issues),
     ]
 
 
@@ -84,13 +87,13 @@ def _data(facts: CardFacts) -> list[str]:
     summary, used = facts.summary, facts.summary.used
     rows = []
     for label in facts.bundle.labels:
-        counts = used[used["dx"] == label.code].set_index("subset")
+        counts = used[used["dx"] == label.code].set_index("subset")[["pictures", "lesions"]]
         counts = counts.reindex(SUBSETS, fill_value=0)
         cells = [
             f"{pictures:,} ({lesions:,})" for pictures, lesions in zip(counts.pictures, counts.lesions, strict=True)
         ]
         rows.append((label.name, *cells))
-    remarks = [f"- {remark}" for remark in summary.remarks]
+    remarks = [f"- {_escape(remark)}" for remark in summary.remarks]
     parts = [
         "## Data",
         _figure(FLOW, "From the listed pictures to lesions and subsets"),
@@ -99,15 +102,17 @@ def _data(facts: CardFacts) -> list[str]:
     ]
     if remarks:
         parts += ["What was odd about the data folder:", "\n".join(remarks)]
+    parts.append(facts.check("lesion_leakage").finding)
     if facts.is_ham10000:
-        parts.append(f"{wording.HOLDOUT_REMARK} {wording.SKIN_TONE_REMARK}")
+        parts.append(f"{wording.SOURCE_REMARK} {wording.SKIN_TONE_REMARK}")
     return parts
 
 
 def _model(facts: CardFacts) -> list[str]:
     bundle, training = facts.bundle, facts.bundle.facts["training"]
     configurations = facts.configurations
-    names = [str(member["name"]) for member in bundle.facts.get("members", [{"name": bundle.name}])]
+    alone = [{"name": bundle.name, "fingerprint": bundle.fingerprint}]
+    names = [f"{member['name']} ({member['fingerprint']})" for member in bundle.facts.get("members", alone)]
     varied = [
         name
         for name in configurations[0]
@@ -171,11 +176,13 @@ def _results(facts: CardFacts) -> list[str]:
         _table(["Figure", "Value", "n", f"Always {report.baseline_code}"], rows),
         _table(["Diagnosis", *titles], classes),
     ]
-    if report.decision:
+    if report.decision_hash and not any(name.startswith("coverage") for name in report.decision):
+        parts.append(f"**Gap:** {wording.RULES_CHANGED.format(folder=facts.bundle.name)}")
+    elif report.decision:
         parts += ["What the rules fitted on valid reach here:", _table(["Rule", "Value", "n"], _spell(report.decision))]
     drawn = [_figure(name, _title(name)) for name in list_figures(facts)]
     refused = [
-        (wording.GATE_KINDS.get(kind, kind), f"{pictures:,}", f"{part / max(pictures, 1):.1%}")
+        (wording.GATE_KINDS.get(kind, kind), f"{pictures:,}", wording.say_of(part, pictures))
         for kind, (part, pictures) in facts.refused.items()
     ]
     if refused:
@@ -190,7 +197,7 @@ def _spell(estimates: Mapping[str, Estimate]) -> list[tuple[str, str, str]]:
 def _subgroups(facts: CardFacts) -> list[str]:
     groups = facts.report.subgroups
     if not groups:
-        return []
+        return ["## Subgroups", f"**Gap:** {wording.PARTS_EMPTY.format(folder=facts.bundle.name)}"]
     names = wording.PART_COLUMNS | wording.MORE_PART_COLUMNS
     figures = [name for name in wording.PART_FIGURES if name in groups[0].figures]
     rows = []
@@ -237,4 +244,9 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    return str(text).replace("|", "\\|").replace("\n", " ")
+    return _escape(str(text)).replace("|", "\\|").replace("\n", " ")
+
+
+def _escape(text: str) -> str:
+    """Keep a value from being read as a link or a picture, which would be fetched."""
+    return text.replace("[", "\\[").replace("<", "&lt;")

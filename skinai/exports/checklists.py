@@ -50,8 +50,8 @@ def fill_clear_derm(facts: CardFacts) -> list[Item]:
         ("11", "Number of pictures and lesions of each part", "flow", ""),
         ("12", "Test on data from elsewhere", "", "No data from another source were tested."),
         ("13", "Pictures from several makers of devices", "", "The device of each picture is not recorded."),
-        ("14", "Frequency of the classes", "classes", ""),
-        ("15", "Pictures that are none of the classes", "gate", ""),
+        ("14", "Frequency of the classes", "classes", "Of train and valid see the table under Data."),
+        ("15", "Pictures that are none of the classes", "gate", wording.OTHER_LESIONS_GAP),
         ("16", "How and by whom the labels were made", "labels", "Who labelled each lesion is not recorded."),
         ("17", "Labels in common use", "label_names", ""),
         ("18", "Histopathology of the malignant lesions", "histology", ""),
@@ -72,8 +72,13 @@ def fill_tripod(facts: CardFacts) -> list[Item]:
     no_study = "Not a study of patients; nothing was registered."
     rows = [
         ("1", "Title", "title", ""),
-        ("2", "Abstract", "abstract", ""),
-        ("3a", "Background and existing models", "benchmark", ""),
+        ("2", "Abstract", "", "There is no separate abstract."),
+        (
+            "3a",
+            "Background and existing models",
+            "benchmark",
+            "Published models are compared in docs/, not by the run.",
+        ),
         ("3b", "Who it is for", "use", ""),
         ("3c", "Known inequalities in health", "", wording.SKIN_TONE_GAP),
         ("4", "Objectives", "objective", ""),
@@ -88,21 +93,21 @@ def fill_tripod(facts: CardFacts) -> list[Item]:
         ("8c", "Blinding of the assessment", "", "Not recorded."),
         ("9a", "Choice of predictors", "predictors", ""),
         ("9b", "Definition of predictors", "preparation", ""),
-        ("9c", "Who assessed the predictors", "predictors", ""),
+        ("9c", "Who assessed the predictors", "", "Nobody: pixels are read by program."),
         ("10", "Sample size", "flow", "The size was given, not planned."),
         ("11", "Missing data", "missing", ""),
         ("12a", "Use and division of the data", "split", ""),
         ("12b", "Handling of predictors", "preparation", ""),
         ("12c", "Kind of model and how it was made", "development", ""),
-        ("12d", "Differences between clusters", "bias", "The clinic of each picture is not recorded."),
+        ("12d", "Differences between clusters", "", "The clinic of each picture is not recorded."),
         ("12e", "Measures and charts", "performance", ""),
-        ("12f", "Updating of the model", "calibration", ""),
+        ("12f", "Updating of the model", "", "The model was not updated after development."),
         ("12g", "How predictions were calculated", "calculation", ""),
         ("13", "Imbalance of the classes", "imbalance", ""),
         ("14", "Fairness", "bias", wording.SKIN_TONE_GAP),
         ("15", "Output and thresholds", "thresholds", ""),
         ("16", "Development against evaluation data", "split", "Both are from the same source."),
-        ("17", "Ethics", "ethics", ""),
+        ("17", "Ethics", "ethics", "The approval of the data collection is not recorded here."),
         ("18a", "Funding", "", "Not stated by the run."),
         ("18b", "Conflicts of interest", "", "Not stated by the run."),
         ("18c", "Protocol", "", no_study),
@@ -111,14 +116,19 @@ def fill_tripod(facts: CardFacts) -> list[Item]:
         ("18f", "Code sharing", "public", ""),
         ("19", "Patients' involvement", "", "None."),
         ("20a", "Flow of participants", "flow", ""),
-        ("20b", "Characteristics of participants", "patients", ""),
-        ("20c", "Comparison with the development data", "compared", ""),
+        (
+            "20b",
+            "Characteristics of participants",
+            "patients",
+            "Counts by subset are in dataset.json, not in this table.",
+        ),
+        ("20c", "Comparison with the development data", "compared", "Figures are compared, not the patients."),
         ("21", "Numbers in each analysis", "counts", ""),
         ("22", "The whole model", "public", ""),
         ("23a", "Performance with intervals", "performance", ""),
-        ("23b", "Differences between clusters", "bias", "The clinic of each picture is not recorded."),
-        ("24", "Results of updating", "calibration", ""),
-        ("25", "Interpretation", "interpretation", ""),
+        ("23b", "Differences between clusters", "", "The clinic of each picture is not recorded."),
+        ("24", "Results of updating", "", "The model was not updated after development."),
+        ("25", "Interpretation", "interpretation", "Earlier studies are not weighed by the run."),
         ("26", "Limitations", "limits", ""),
         ("27a", "Poor or missing input", "gate", ""),
         ("27b", "What users need to know and do", "use", ""),
@@ -141,30 +151,30 @@ def _answers(facts: CardFacts) -> dict[str, str]:
     named = [f"{point.name.replace('_', ' ')}: {point.threshold:.4f}" for point in facts.decision.operating_points]
     points = ", ".join(named)
     columns = sorted({group.column.replace("_", " ") for group in report.subgroups})
-    kinds = sum(pictures for _, pictures in facts.refused.values())
+    tried = {kind: counts for kind, counts in facts.refused.items() if kind not in ("valid", "drawn_lesions")}
+    kinds, stopped = (sum(counts[place] for counts in tried.values()) for place in (1, 0))
     configurations = facts.configurations
+    melanoma = f"Melanoma recall {report.classes['mel']['recall']}, " if "mel" in report.classes else ""
     answers = {
         "preparation": f"Decoded once, turned upright, framed to {bundle.frame.width_px} x {bundle.frame.height_px} "
         f"pixels ({bundle.frame.filter}); the same code for training and use.",
-        "synthetic": "None among the data; lesions drawn by program serve as examples and tests only.",
         "split": f"{facts.check('lesion_leakage').finding} {facts.check('near_duplicate_leakage').finding}",
         "flow": f"Listed {summary.pictures:,} pictures of {summary.lesions:,} lesions; used, pictures (lesions): "
         f"{parts}.",
         "classes": f"Lesions tested: {classes}.",
         "label_names": f"{bundle.labels.name}: {', '.join(bundle.labels.names)}.",
         "development": f"{len(configurations)} network(s), {configurations[0]['architecture']}, started from "
-        f"{configurations[0]['init']} weights; each configuration, seed and commit is in bundle.json.",
-        "public": "Code, weights, split, predictions and hashes are in the repository; `python -m skinai evaluate` "
-        "makes every figure again from the stored predictions.",
-        "performance": f"Accuracy {report.overall['accuracy']}, balanced accuracy "
-        f"{report.overall['balanced_accuracy']}, calibration error {report.scores['expected_calibration_error']}; each "
-        "figure with n and 95 % interval by lesion.",
+        f"{configurations[0]['init']} weights; each configuration and seed is in bundle.json.",
+        "public": "Split, predictions and hashes lie in the model folder; `python -m skinai evaluate` makes every "
+        "figure again from the stored predictions, and `--predictions` with `--truth` scores any other set.",
+        "performance": f"{melanoma}Malignant AUC {report.scores['malignant_auc']}, accuracy "
+        f"{report.overall['accuracy']}, balanced accuracy {report.overall['balanced_accuracy']}, calibration error "
+        f"{report.scores['expected_calibration_error']}; each figure with n and 95 % interval by lesion.",
         "benchmark": f"Always {report.baseline_code}: accuracy {report.baseline['accuracy']}, balanced accuracy "
         f"{report.baseline['balanced_accuracy']}.",
         "bias": f"Figures by {', '.join(columns)}. {facts.check('subgroup_gap').finding}" if columns else "",
         "title": f"{bundle.name}: {len(bundle.labels)} diagnoses from one picture, developed and tested on "
         f"{bundle.labels.name}.",
-        "abstract": "The summary at the head of this card.",
         "objective": "To develop and to test, on lesions that were held out.",
         "predictors": "The pixels of one picture; age, sex and site are not used.",
         "missing": " ".join(summary.remarks),
@@ -177,15 +187,16 @@ def _answers(facts: CardFacts) -> dict[str, str]:
         f"{facts.decision.coverage:.0%}.",
         "counts": f"{report.pictures:,} pictures of {report.lesions:,} lesions; every figure states its own n.",
         "compared": facts.check("valid_test_gap").finding,
-        "gate": f"A gate refuses pictures that cannot be judged; held out, {kinds:,} pictures of {len(facts.refused)} "
-        "kinds were tried."
-        if facts.refused
+        "gate": f"A gate before the answer: of {kinds:,} pictures of {len(tried)} kinds that cannot be judged, held "
+        f"out from its fit, it refused {stopped:,}."
+        if tried
         else "",
         "interpretation": f"{facts.check('better_than_baseline').finding} {facts.check('calibrated').finding}",
         "use": f"{wording.NOTICE} {wording.NOT_A_DEVICE}",
     }
     if facts.is_ham10000:
         answers |= {
+            "synthetic": "None among the data; lesions drawn by program serve as examples and tests only.",
             "pictures": "Dermoscopy of pigmented lesions, one lesion a picture.",
             "artefacts": "Present as in the clinic; what drawn hair, ink, rulers and dark corners change can be tried.",
             "acquisition": "Two sites, in Austria and in Australia (HAM10000).",
@@ -197,7 +208,7 @@ def _answers(facts: CardFacts) -> dict[str, str]:
             "each lesion.",
             "histology": "Every melanoma, basal cell carcinoma and actinic keratosis was proven by histopathology.",
             "included": "All listed pictures that were present and readable.",
-            "ethics": "No patient was examined for this; HAM10000 was collected under its authors' approval.",
+            "ethics": "No patient was examined for this.",
             "use": f"{wording.INTENDED_USE} {wording.NOT_A_DEVICE}",
             "consequences": wording.CONSEQUENCES,
             "limits": " ".join(wording.NOT_FOR),

@@ -77,7 +77,7 @@ def build_evidence(folder: Path) -> bytes:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(files):
             # A fixed date, the earliest that a zip can hold.
-            entry = zipfile.ZipInfo(f"{facts.bundle.name}/{name}", date_time=(1980, 1, 1, 0, 0, 0))
+            entry = zipfile.ZipInfo(f"{Path(facts.bundle.name).name}/{name}", date_time=(1980, 1, 1, 0, 0, 0))
             entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
             archive.writestr(entry, files[name])
     return buffer.getvalue()
@@ -98,7 +98,7 @@ def render_html(card: str, figures: Mapping[str, bytes], *, title: str) -> str:
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(card)
 
     def inline(found: re.Match[str]) -> str:
-        content = base64.b64encode(figures[found.group(1)]).decode()
+        content = base64.b64encode(figures.get(found.group(1), b"")).decode()
         return f'src="data:image/svg+xml;base64,{content}"'
 
     body = re.sub(r'src="(figures/[^"]+)"', inline, body)

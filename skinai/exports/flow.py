@@ -33,7 +33,7 @@ def draw_flow(facts: CardFacts) -> bytes:
     boxes += [(x, top, lines) for x, lines in zip(places, columns, strict=True)]
     below = top + _HIGH + _GAP
     boxes.append((places[2], below, last))
-    uses = {"train": "weights", "valid": "every choice", "test": "one look"}
+    uses = {"train": "weights", "valid": "every choice", "test": "reported"}
     lines = [_line(_WIDTH / 2, 10 + _HIGH, _WIDTH / 2, 10 + _HIGH + _GAP)]
     lines.append(_line(middle + _BOX, 10 + 1.5 * _HIGH + _GAP, _WIDTH - _BOX - 5, 10 + 1.5 * _HIGH + _GAP))
     for x in places:

@@ -6,6 +6,7 @@ Only what our figures are made of is drawn: heat maps, lines, points, error bars
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+_LOCK = threading.Lock()
 _DPI = 96
 _WIDTH_PX = 760
 _DASHES = {"dot": ":", "dash": "--", None: "-", "solid": "-"}
@@ -32,6 +34,12 @@ def draw_svg(figure: go.Figure, *, title: str) -> bytes:
         One of :mod:`skinai.evaluation.figures`.
     title : str
     """
+    # matplotlib keeps its settings for all threads together.
+    with _LOCK:
+        return _draw(figure, title)
+
+
+def _draw(figure: go.Figure, title: str) -> bytes:
     height = float(figure.layout.height or 400)
     drawn = Figure(figsize=(_WIDTH_PX / _DPI, (height + 40) / _DPI), dpi=_DPI, layout="constrained")
     axes = drawn.add_subplot()
@@ -110,7 +118,8 @@ def _draw_scatter(
             x[place], y[place], _MARKERS[symbol], color=colour, markerfacecolor=inside, markersize=size, clip_on=False
         )
     for place, text in enumerate(trace.text if trace.text is not None and "text" in mode else ()):
-        axes.annotate(text, (x[place], y[place]), xytext=(6, -10), textcoords="offset points", fontsize=7)
+        beside = (6, -10) if x[place] < 0.8 else (-24, -10)
+        axes.annotate(text, (x[place], y[place]), xytext=beside, textcoords="offset points", fontsize=7)
 
 
 def _draw_note(axes: Axes, note: Any, places: Mapping[str, Mapping[Any, int] | None]) -> None:

@@ -131,7 +131,7 @@ def describe_probabilities(prediction: Prediction) -> str:
     parts = [
         f"{name} {value:.1%}" for name, value in zip(prediction.labels.names, prediction.probabilities, strict=True)
     ]
-    return "Bar chart of seven probabilities: " + ", ".join(parts) + "."
+    return f"Bar chart of {len(parts)} probabilities: " + ", ".join(parts) + "."
 
 
 def _draw_bars(

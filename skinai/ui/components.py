@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import logging
 import math
+import shlex
 from collections.abc import Callable
 
 import pandas as pd
@@ -14,7 +15,9 @@ import streamlit as st
 from skinai import __version__, wording
 from skinai.errors import SkinaiError
 from skinai.evaluation.estimate import Estimate
+from skinai.model.bundle import Bundle
 from skinai.ui import charts, resources
+from skinai.ui.navigation import ROOT
 
 LOG = logging.getLogger("skinai.ui")
 _NOTICE_STYLE = (
@@ -45,6 +48,12 @@ def stop_with(sentence: str, error: SkinaiError) -> None:
     st.error(f"{sentence} {error}")
     show_footer()
     st.stop()
+
+
+def name_folder(bundle: Bundle) -> str:
+    """Return a model folder as a command started in the checkout takes it."""
+    folder = bundle.folder.resolve()
+    return shlex.quote(str(folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder))
 
 
 def show_figure(figure: go.Figure, *, alt: str, key: str, on_select: Callable[[], None] | None = None) -> None:

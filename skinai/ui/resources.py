@@ -6,6 +6,7 @@ times are cached on here.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 from dataclasses import dataclass
@@ -179,7 +180,13 @@ def load_comparison(bundle: Bundle, first: str, second: str) -> Comparison:
     DataError
         If they do not answer for the same pictures.
     """
-    folders = [bundle.folder.parent / name if name != bundle.name else bundle.folder for name in (first, second)]
+    by_name = {bundle.name: bundle.folder}
+    for path in sorted(bundle.folder.parent.iterdir()):
+        if (path / BUNDLE_FILE).is_file():
+            # A folder may have been renamed since it was made.
+            with contextlib.suppress(SkinaiError):
+                by_name.setdefault(_load_bundle(str(path), _changed_at(path / BUNDLE_FILE)).name, path)
+    folders = [by_name[name] for name in (first, second)]
     changed_at = tuple(_changed_at(folder / predictions_file("test")) for folder in folders)
     return _load_comparison(str(folders[0]), str(folders[1]), changed_at, bundle.labels)
 

@@ -301,7 +301,9 @@ def test_every_part_is_shown_with_n_and_a_remark_where_it_is_small(small_model):
             counts = f"{group.pictures} pictures, {group.lesions} lesions ({group.malignant_lesions} malignant)"
             assert cell == f"**{group.value}**: {counts}"
         few = f", {wording.PARTS_FEW}"
-        assert shown["Sensitivity"].tolist() == [f"{one.figures['sensitivity']}{few}" for one in groups]
+        assert shown["Sensitivity"].tolist() == [
+            f"{one.figures['sensitivity']}, n {one.figures['sensitivity'].n}{few}" for one in groups
+        ]
     for figure in ("specificity", "calibration_gap", "accuracy"):
         app.segmented_control(key="part_figure").set_value(figure).run()
         assert not app.exception
@@ -314,7 +316,10 @@ def test_the_checks_are_those_of_the_command_line_and_a_leak_is_shown_in_red(sma
     app = open_section("checks")
     found = check_folder(small_model, read_report(small_model), fingerprint=load_bundle(small_model).fingerprint)
     for check in found:
-        assert f"{wording.CHECK_STATES[check.state]}**: {check.title} (`{check.code}`)" in texts(app)
+        assert (
+            f"{wording.CHECK_STATES[check.state]}** | {wording.CHECK_PROMISE}: {check.title} (`{check.code}`)"
+            in texts(app)
+        )
         assert check.finding in texts(app)
     assert not app.error
     folder = shutil.copytree(small_model, tmp_path / "model")
@@ -380,6 +385,21 @@ def test_the_workbench_writes_rules_only_for_who_runs_the_server(small_model, tm
     card = open_app("pages/evidence/report_card.py")
     assert any("decision.json was changed after this report" in warning.value for warning in card.warning)
     assert len(upload(open_app(), encode(draw_lesion(3))).table[0].value) == 7
+
+
+def test_rules_in_force_are_those_of_the_file_and_void_figures_are_said_in_every_section(
+    small_model, tmp_path, monkeypatch
+):
+    folder = shutil.copytree(small_model, tmp_path / "model")
+    facts = json.loads((folder / "decision.json").read_text())
+    facts["operating_points"][0]["threshold"] = 0.987
+    (folder / "decision.json").write_text(json.dumps(facts))
+    monkeypatch.setenv("SKINAI_MODEL", str(folder))
+    app = open_section("thresholds")
+    assert app.table[0].value["Threshold"][0] == "98.70%"
+    assert f"decide {folder}" in app.code[0].value
+    for name in ("figures", "mistakes", "curves", "documents"):
+        assert any(error.value.startswith(wording.CHECK_VOIDS) for error in open_section(name).error), name
 
 
 def test_the_documents_offer_card_and_zip_and_show_the_gaps(small_model):

@@ -6,6 +6,7 @@ import pytest
 
 from skinai.errors import DataError
 from skinai.evaluation.curves import MALIGNANT, TOP, Curves, compute_curves, read_curves, write_curves
+from skinai.evaluation.figures import LIGHT, draw_decision_curve, draw_precision_recall
 from skinai.labels import build_label_set
 
 LABELS = build_label_set("two", ["bad", "good"], malignant=["bad"])
@@ -36,6 +37,15 @@ def test_a_threshold_counts_what_reaches_it(curves):
     assert table["sensitivity"].is_monotonic_decreasing
     assert np.isnan(at(table, 0.99)["precision"])
     assert np.isnan(at(table, 0.99)["precision_low"])
+
+
+def test_a_threshold_is_marked_only_where_the_chart_has_it(curves):
+    table = curves.frame("threshold", MALIGNANT)
+    for at, marks in ((0.3, 1), (0.91, 0)):
+        names = [trace.name for trace in draw_decision_curve(table, LIGHT, at=at).data]
+        assert names.count("threshold") == marks
+    nothing = table.assign(sensitivity=np.nan, precision=np.nan)
+    assert "threshold" not in [trace.name for trace in draw_precision_recall(nothing, LIGHT, at=0.3).data]
 
 
 def test_net_benefit_weighs_false_alarms_by_the_odds_of_the_threshold(curves):

@@ -2,15 +2,18 @@
 
 import hashlib
 import io
+import json
 import re
 import shutil
 import zipfile
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
 
+from skinai.artefacts import hash_file
 from skinai.evaluation.report import KINDS, read_report
 from skinai.exports.card import write_card
 from skinai.exports.checklists import fill_clear_derm, fill_tripod
@@ -144,6 +147,27 @@ def test_a_users_own_model_gets_a_card_without_a_word_on_ham10000(own_model_fold
     archive = zipfile.ZipFile(io.BytesIO(build_evidence(own_model_folder)))
     assert "own/figures/f1.svg" in archive.namelist()
     assert "own/figures/roc.svg" not in archive.namelist()
+
+
+def test_remarks_cannot_make_the_page_fetch_anything(own_model_folder, tmp_path):
+    folder = shutil.copytree(own_model_folder, tmp_path / "own")
+    facts = json.loads((folder / "dataset.json").read_text())
+    facts["remarks"] = ["![x](http://example.org/p.png) [y](http://example.org) <b> ![z](figures/none.svg)"]
+    (folder / "dataset.json").write_text(json.dumps(facts))
+    bundle = json.loads((folder / "bundle.json").read_text())
+    bundle["files"]["dataset.json"] = hash_file(folder / "dataset.json")
+    (folder / "bundle.json").write_text(json.dumps(bundle))
+    archive = zipfile.ZipFile(io.BytesIO(build_evidence(folder)))
+    page = Sources()
+    page.feed(archive.read("own/index.html").decode())
+    assert all(source.startswith("data:image/svg+xml;base64,") for source in page.fetched)
+
+
+def test_a_class_without_a_test_picture_still_gets_card_and_curves(own_model_folder):
+    facts = read_facts(own_model_folder)
+    used = facts.summary.used
+    fewer = replace(facts.summary, used=used[~((used["dx"] == "dark") & (used["subset"] == "test"))])
+    assert "| dark |" in write_card(replace(facts, summary=fewer))
 
 
 def test_a_folder_without_a_report_gets_no_bundle(small_model, tmp_path):

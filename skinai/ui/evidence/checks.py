@@ -21,9 +21,8 @@ def show(bundle: Bundle, report: EvaluationReport) -> None:
     issues = sum(check.state == ISSUE for check in found)
     st.markdown(wording.CHECKS_REMARK.format(checks=len(found), issues=issues))
     for check in found:
-        if check.voiding:
-            st.error(f"{wording.CHECK_VOIDS} {check.finding} {check.advice}")
-    for check in found:
         with st.container(border=True):
-            st.markdown(f"**{wording.CHECK_STATES[check.state]}**: {check.title} (`{check.code}`)")
+            st.markdown(
+                f"**{wording.CHECK_STATES[check.state]}** | {wording.CHECK_PROMISE}: {check.title} (`{check.code}`)"
+            )
             st.markdown(f"{check.finding} {f'*{check.advice}*' if check.advice else ''}".strip())

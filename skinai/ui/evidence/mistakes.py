@@ -73,7 +73,6 @@ def _take_click() -> None:
 def show_cell(table: pd.DataFrame, bundle: Bundle, report: EvaluationReport) -> None:
     """Show the pictures of one cell, and one of them in full."""
     st.header(wording.CELL_TITLE)
-    st.caption(wording.CELL_REMARK)
     codes = list(report.labels.codes)
     first = "mel" if "mel" in codes else codes[0]
     second = "nv" if "nv" in codes else codes[-1]
@@ -169,7 +168,7 @@ def _show_nearest(image: str, bundle: Bundle, report: EvaluationReport) -> None:
         st.warning(str(error))
         return
     if cases is None or image not in cases.index:
-        st.caption(wording.NO_CASES.format(folder=bundle.folder.name))
+        st.caption(wording.NO_CASES.format(folder=components.name_folder(bundle)))
         return
     case = cases.loc[image]
     rows = [

@@ -6,9 +6,10 @@ import streamlit as st
 from skinai import wording
 from skinai.errors import DataError, ModelError
 from skinai.evaluation.decision import read_decision
+from skinai.evaluation.estimate import Estimate
 from skinai.evaluation.report import EvaluationReport
 from skinai.labels import HAM10000
-from skinai.model.bundle import Bundle
+from skinai.model.bundle import DEFAULT_MODEL, Bundle
 from skinai.model.gates import read_refused_counts
 from skinai.ui import charts, components, resources
 
@@ -16,8 +17,10 @@ from skinai.ui import charts, components, resources
 def show(bundle: Bundle, report: EvaluationReport) -> None:
     """Show the figures, then what the rules fixed on valid reach."""
     is_ham10000 = report.labels is HAM10000
-    if is_ham10000:
-        st.markdown(wording.HOLDOUT_REMARK)
+    leak = next(check for check in resources.load_checks(bundle, report) if check.code == "lesion_leakage")
+    is_default = bundle.name == DEFAULT_MODEL
+    parts = (leak.finding, wording.SOURCE_REMARK if is_ham10000 else "", wording.HOLDOUT_REMARK if is_default else "")
+    st.markdown(" ".join(part for part in parts if part))
     st.markdown(f"{wording.INTERVAL_REMARK} {wording.SKIN_TONE_REMARK if is_ham10000 else ''}")
     show_overall(report)
     show_classes(report)
@@ -26,7 +29,7 @@ def show(bundle: Bundle, report: EvaluationReport) -> None:
         show_certainty(report)
         show_rules(bundle, report)
     elif report.decision_hash:
-        st.warning(wording.RULES_CHANGED.format(folder=bundle.folder.name))
+        st.warning(wording.RULES_CHANGED.format(folder=components.name_folder(bundle)))
     show_gate(bundle, report)
     show_models(bundle, report)
 
@@ -49,6 +52,11 @@ def show_overall(report: EvaluationReport) -> None:
     st.markdown(
         wording.GROUP_ERRORS.format(malignant=of_malignant, missed=missed, benign=of_benign, alarmed=of_benign - right)
     )
+
+
+def describe_n(estimate: Estimate) -> str:
+    """Return an estimate with its n."""
+    return f"{estimate}, n {estimate.n:,}"
 
 
 def always(report: EvaluationReport) -> str:
@@ -120,8 +128,8 @@ def show_certainty(report: EvaluationReport) -> None:
     rows = [
         {
             "Said": wording.CERTAINTY_NAMES[name],
-            "Share of the pictures": str(estimate),
-            "Right": str(report.decision[right[name]]) if name in right else "",
+            f"Share of the pictures (n {report.pictures:,})": str(estimate),
+            "Right": describe_n(report.decision[right[name]]) if name in right else "",
         }
         for name, estimate in figures.items()
     ]
@@ -134,7 +142,8 @@ def show_certainty(report: EvaluationReport) -> None:
 def show_rules(bundle: Bundle, report: EvaluationReport) -> None:
     """Show what thresholds and prediction sets that were fitted on valid reach here."""
     st.header(wording.RULES_TITLE)
-    names = [name.removesuffix(":sensitivity") for name in report.decision if name.endswith(":sensitivity")]
+    figures = [name for name in report.decision if name.endswith(":sensitivity") and "_0." in name]
+    names = [name.removesuffix(":sensitivity") for name in figures]
     rows = []
     for name in names:
         kind, _, share = name.partition("_")
@@ -149,7 +158,9 @@ def show_rules(bundle: Bundle, report: EvaluationReport) -> None:
     if rows:
         st.markdown(wording.RULES_REMARK)
         components.show_table(pd.DataFrame(rows), alt="Thresholds fixed on valid")
-    by_class = ", ".join(f"{label.name.lower()} {report.decision[f'coverage:{label.code}']}" for label in report.labels)
+    by_class = ", ".join(
+        f"{label.name.lower()} {describe_n(report.decision[f'coverage:{label.code}'])}" for label in report.labels
+    )
     reached, size = report.decision["coverage"], report.decision["set_size"]
     try:
         coverage = read_decision(bundle.folder, fingerprint=bundle.fingerprint, labels=bundle.labels).coverage
@@ -174,7 +185,7 @@ def show_gate(bundle: Bundle, report: EvaluationReport) -> None:
         {
             "Pictures": wording.GATE_KINDS.get(kind, kind),
             "n": f"{pictures:,}",
-            "Refused": f"{refused / max(pictures, 1):.1%}",
+            "Refused": wording.say_of(refused, pictures),
         }
         for kind, (refused, pictures) in counts.items()
     ]
@@ -194,19 +205,15 @@ def show_models(bundle: Bundle, report: EvaluationReport) -> None:
     rows = [
         {
             "Model": other.model_name + (" (in use)" if other.fingerprint == report.fingerprint else ""),
-            "Pictures": other.pictures,
+            **({"Melanoma recall": str(other.classes["mel"]["recall"])} if "mel" in other.classes else {}),
             **{wording.FIGURE_NAMES[name]: str(estimate) for name, estimate in other.overall.items()},
-            "Melanoma recall": str(other.classes["mel"]["recall"]) if "mel" in other.classes else "",
+            "Pictures": f"{other.pictures:,}",
         }
         for other in reports
     ]
-    rows.append(
-        {"Model": always(report), "Pictures": report.pictures}
-        | {
-            wording.FIGURE_NAMES[name]: str(estimate)
-            for name, estimate in report.baseline.items()
-            if name in report.overall
-        }
-        | {"Melanoma recall": f"{float(report.baseline_code == 'mel'):.3f}" if "mel" in report.classes else ""}
-    )
+    baseline = {"Model": always(report), "Pictures": f"{report.pictures:,}"}
+    baseline |= {wording.FIGURE_NAMES[name]: str(report.baseline[name]) for name in report.overall}
+    if "mel" in report.classes:
+        baseline["Melanoma recall"] = f"{float(report.baseline_code == 'mel'):.3f}"
+    rows.append(baseline)
     components.show_table(pd.DataFrame(rows), alt="Figures of the models side by side")

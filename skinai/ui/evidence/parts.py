@@ -15,7 +15,7 @@ def show(bundle: Bundle, report: EvaluationReport) -> None:
     """Show one column's parts as a chart and as a table."""
     st.header(wording.PARTS_TITLE)
     if not report.subgroups:
-        st.markdown(wording.PARTS_EMPTY.format(folder=bundle.folder.name))
+        st.markdown(wording.PARTS_EMPTY.format(folder=components.name_folder(bundle)))
         return
     st.markdown(wording.PARTS_REMARK + (f" {wording.SKIN_TONE_REMARK}" if report.labels is HAM10000 else ""))
     columns = list(dict.fromkeys(group.column for group in report.subgroups))
@@ -34,7 +34,7 @@ def show(bundle: Bundle, report: EvaluationReport) -> None:
         key="part_figure",
     )
     drawn = report.figure("subgroups", column, colours=charts.palette(), option=figure)
-    said = ", ".join(f"{group.value} {group.figures[figure]}" for group in groups)
+    said = ", ".join(f"{group.value} {group.figures[figure]} (n {group.figures[figure].n})" for group in groups)
     alt = f"{wording.PART_FIGURES[figure]} by {named[column].lower()}: {said}."
     components.show_figure(drawn, alt=alt, key="parts_chart")
     st.caption(wording.PARTS_HOLLOW)
@@ -42,7 +42,7 @@ def show(bundle: Bundle, report: EvaluationReport) -> None:
         pd.DataFrame([_describe(group, named[column], offered) for group in groups]),
         alt=f"All figures by {named[column].lower()}",
     )
-    if column == "dx_type":
+    if column == "dx_type" and report.labels is HAM10000:
         st.caption(wording.PARTS_METHOD)
 
 
@@ -53,5 +53,5 @@ def _describe(group: Subgroup, title: str, offered: list[str]) -> dict[str, str]
     row = {title: f"**{group.value}**: {counts}"}
     for name in offered:
         few = f", {wording.PARTS_FEW}" if name in group.few else ""
-        row[wording.PART_FIGURES[name]] = f"{group.figures[name]}{few}"
+        row[wording.PART_FIGURES[name]] = f"{group.figures[name]}, n {group.figures[name].n:,}{few}"
     return row

@@ -1,5 +1,6 @@
 """Thresholds: rules tried out on valid, and written down as the rules in force by who runs the server."""
 
+import logging
 import os
 
 import pandas as pd
@@ -12,11 +13,12 @@ from skinai.errors import DataError
 from skinai.evaluation.decision import Decision, fit_decision, read_decision
 from skinai.evaluation.estimate import Estimate
 from skinai.evaluation.report import EvaluationReport
-from skinai.evaluation.rules import try_rules
+from skinai.evaluation.rules import estimate_on, try_rules
 from skinai.model.bundle import Bundle
 from skinai.ui import components
 
 WORKBENCH = "SKINAI_WORKBENCH"
+LOG = logging.getLogger("skinai.ui")
 
 
 def show(bundle: Bundle, report: EvaluationReport) -> None:
@@ -49,25 +51,38 @@ def show(bundle: Bundle, report: EvaluationReport) -> None:
     if os.environ.get(WORKBENCH) != "1":
         points = " ".join(f"--point {name}" for name in names)
         st.caption(wording.WORKBENCH_LOCKED)
-        st.code(f"python -m skinai decide {bundle.folder.name} {points} --coverage {coverage:.2f}", language="bash")
+        st.code(
+            f"python -m skinai decide {components.name_folder(bundle)} {points} --coverage {coverage:.2f}",
+            language="bash",
+        )
         return
-    if st.button(wording.WORKBENCH_WRITE, key="write_rules"):
-        calibration = bundle.facts.get("calibration")
+    st.button(wording.WORKBENCH_WRITE, key="write_rules", on_click=_write, args=(bundle, names, coverage))
+    if said := st.session_state.pop("rules_written", None):
+        st.info(said)
+
+
+def _write(bundle: Bundle, names: list[str], coverage: float) -> None:
+    """Put rules in force, before the page is drawn again."""
+    try:
         written = fit_decision(
             bundle.folder,
             fingerprint=bundle.fingerprint,
             labels=bundle.labels,
-            calibration=calibration,
+            calibration=bundle.facts.get("calibration"),
             names=names,
             coverage=coverage,
         )
-        st.info(wording.WORKBENCH_WRITTEN.format(version=written.version, folder=bundle.folder.name))
+    except (DataError, OSError) as error:
+        LOG.exception("The rules were not written.")
+        st.session_state["rules_written"] = wording.WORKBENCH_FAILED.format(error=error)
+        return
+    path = components.name_folder(bundle)
+    st.session_state["rules_written"] = wording.WORKBENCH_WRITTEN.format(version=written.version, folder=path)
 
 
 def _show_in_force(decision: Decision, valid: pd.DataFrame, bundle: Bundle) -> None:
     st.subheader(wording.WORKBENCH_IN_FORCE.format(version=decision.version))
-    names = [point.name for point in decision.operating_points]
-    _show_rules(*try_rules(valid, bundle.labels, names=names, coverage=decision.coverage))
+    _show_rules(decision, estimate_on(decision, valid, bundle.labels))
 
 
 def _show_rules(decision: Decision, reached: dict[str, Estimate]) -> None:
