@@ -498,6 +498,7 @@ def _refuse_others(folder: Path, report: EvaluationReport) -> None:
 
 
 def _is_written(report: EvaluationReport, folder: Path) -> bool:
+    from skinai.artefacts import read_gzip
     from skinai.errors import DataError
     from skinai.evaluation.curves import CURVES_FILE, spell_curves
     from skinai.evaluation.report import read_report
@@ -506,7 +507,7 @@ def _is_written(report: EvaluationReport, folder: Path) -> bool:
         same = read_report(folder, report.labels).as_dict() == report.as_dict()
     except DataError:
         return False
-    return same and (folder / CURVES_FILE).read_bytes() == spell_curves(report.curves)
+    return same and read_gzip(folder / CURVES_FILE) == spell_curves(report.curves)
 
 
 def _tell_voiding(checks: Sequence[Check], what: str) -> int:

@@ -7,10 +7,12 @@ written under a temporary name in its own folder, flushed to disk and then renam
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,6 +61,25 @@ def write_atomic(path: Path, content: bytes | str | Callable[[Path], Any]) -> No
             temporary.write_text(content, encoding="utf-8", newline="\n")
         else:
             temporary.write_bytes(content)
+
+
+def write_gzip(path: Path, content: bytes) -> None:
+    """Write `content` compressed; the same content gives the same bytes."""
+    write_atomic(path, gzip.compress(content, mtime=0))
+
+
+def read_gzip(path: Path) -> bytes:
+    """Read what :func:`write_gzip` wrote.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged.
+    """
+    try:
+        return gzip.decompress(Path(path).read_bytes())
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"it cannot be unpacked ({error})") from error
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -14,7 +14,7 @@ import pytest
 from conftest import encode
 
 from skinai.__main__ import main
-from skinai.artefacts import hash_file
+from skinai.artefacts import hash_file, read_gzip, write_gzip
 from skinai.data.drawing import draw_lesion
 from skinai.labels import HAM10000
 from skinai.model.bundle import load_bundle
@@ -133,7 +133,7 @@ def test_evaluate_reprints_the_stored_report(small_model):
     checks = facts.pop("checks")
     assert {check["state"] for check in checks} <= {"passed", "issue", "not applicable"}
     stored = json.loads((small_model / "report.json").read_text())
-    assert stored.pop("curves_sha256") == hash_file(small_model / "curves.csv")
+    assert stored.pop("curves_sha256") == hash_file(small_model / "curves.csv.gz")
     assert facts == stored
     assert set(facts["overall"]["accuracy"]) == {"value", "n", "interval"}
 
@@ -336,8 +336,8 @@ def test_a_split_by_picture_leaves_figures_and_no_weights(small_data, tmp_path):
     done = run(*command, "--out", out)
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in out.iterdir()) == [
-        "cases_test.csv",
-        "curves.csv",
+        "cases_test.csv.gz",
+        "curves.csv.gz",
         "decision.json",
         "predictions_test.csv",
         "predictions_valid.csv",
@@ -537,10 +537,10 @@ def test_the_evidence_is_written_as_one_zip(small_model, tmp_path):
 
 def test_the_cases_of_an_older_model_are_described_without_a_look(small_model, small_data, tmp_path):
     folder = shutil.copytree(small_model, tmp_path / "models" / "small")
-    (folder / "cases_test.csv").unlink()
+    (folder / "cases_test.csv.gz").unlink()
     done = run("cases", folder, "--data", small_data)
     assert done.returncode == 0, done.stderr
-    assert (folder / "cases_test.csv").read_bytes() == (small_model / "cases_test.csv").read_bytes()
+    assert (folder / "cases_test.csv.gz").read_bytes() == (small_model / "cases_test.csv.gz").read_bytes()
     assert not (folder.parent / "TEST_LOG.md").exists()
     lines = (folder / "predictions_test.csv").read_text().splitlines(keepends=True)
     (folder / "predictions_test.csv").write_text("".join(lines[:-1]))
@@ -553,9 +553,10 @@ def test_the_cases_of_an_older_model_are_described_without_a_look(small_model, s
 
 def test_altered_curves_do_not_survive_an_evaluation(small_model, tmp_path):
     folder = shutil.copytree(small_model, tmp_path / "small")
-    curves = folder / "curves.csv"
+    curves = folder / "curves.csv.gz"
     good = curves.read_bytes()
-    curves.write_bytes(good.replace(b"sensitivity,1.0", b"sensitivity,0.5"))
+    write_gzip(curves, read_gzip(curves).replace(b"sensitivity,1.0", b"sensitivity,0.5"))
+    assert curves.read_bytes() != good
     facts = json.loads((folder / "report.json").read_text())
     facts["curves_sha256"] = hash_file(curves)
     (folder / "report.json").write_text(json.dumps(facts))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from skinai.artefacts import write_atomic
+from skinai.artefacts import read_gzip, write_gzip
 from skinai.errors import DataError
 
-CASES_FILE = "cases_test.csv"
+CASES_FILE = "cases_test.csv.gz"
 NEAREST = 3
 QUALITY = ("sharpness", "share_black")
 COLUMNS = (
@@ -22,13 +23,13 @@ COLUMNS = (
 
 
 def write_cases(table: pd.DataFrame, folder: Path) -> None:
-    """Write ``cases_test.csv``: the columns of `COLUMNS`, one row a picture."""
+    """Write ``cases_test.csv.gz``: the columns of `COLUMNS`, one row a picture."""
     text = table[list(COLUMNS)].to_csv(index=False, float_format="%.4f", lineterminator="\n")
-    write_atomic(Path(folder) / CASES_FILE, text)
+    write_gzip(Path(folder) / CASES_FILE, text.encode())
 
 
 def read_cases(folder: Path) -> pd.DataFrame | None:
-    """Read ``cases_test.csv``, indexed by picture; None where a folder has none.
+    """Read ``cases_test.csv.gz``, indexed by picture; None where a folder has none.
 
     Returns
     -------
@@ -48,12 +49,12 @@ def read_cases(folder: Path) -> pd.DataFrame | None:
         return None
     try:
         table = pd.read_csv(
-            path,
+            io.BytesIO(read_gzip(path)),
             dtype={column: str for column in COLUMNS if column.endswith(("image", "truth"))},
             keep_default_na=False,
             na_values={column: [""] for column in COLUMNS},
         )
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+    except (ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise DataError(f"{path} is damaged: {error}.") from error
     missing = [column for column in COLUMNS if column not in table.columns]
     if missing:

@@ -5,6 +5,7 @@ One long table holds all of them, and every chart and every table shown is cut f
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from skinai.artefacts import write_atomic
+from skinai.artefacts import read_gzip, write_gzip
 from skinai.errors import DataError
 from skinai.evaluation import metrics
 from skinai.labels import LabelSet
 
-CURVES_FILE = "curves.csv"
+CURVES_FILE = "curves.csv.gz"
 # No class can be called so.
 MALIGNANT, TOP = "*malignant", "*top"
 THRESHOLD, CALIBRATION, RISK = "threshold", "calibration", "risk"
@@ -98,17 +99,17 @@ def compute_curves(truth: np.ndarray, probabilities: np.ndarray, weights: np.nda
 
 
 def write_curves(curves: Curves, folder: Path) -> None:
-    """Write ``curves.csv``; what is not applicable stays empty."""
-    write_atomic(Path(folder) / CURVES_FILE, spell_curves(curves))
+    """Write ``curves.csv.gz``; what is not applicable stays empty."""
+    write_gzip(Path(folder) / CURVES_FILE, spell_curves(curves))
 
 
 def spell_curves(curves: Curves) -> bytes:
-    """Return the contents of ``curves.csv``."""
+    """Return the contents of ``curves.csv.gz``."""
     return curves.table.to_csv(index=False, lineterminator="\n").encode()
 
 
 def read_curves(folder: Path) -> Curves:
-    """Read ``curves.csv``.
+    """Read ``curves.csv.gz``.
 
     Raises
     ------
@@ -118,11 +119,14 @@ def read_curves(folder: Path) -> Curves:
     path = Path(folder) / CURVES_FILE
     try:
         table = pd.read_csv(
-            path, dtype={"curve": str, "target": str, "figure": str}, keep_default_na=False, na_values=[""]
+            io.BytesIO(read_gzip(path)),
+            dtype={"curve": str, "target": str, "figure": str},
+            keep_default_na=False,
+            na_values=[""],
         )
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.") from error
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+    except (ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise DataError(f"{path} is damaged: {error}.") from error
     if list(table.columns) != _COLUMNS:
         raise DataError(f"{path} has the columns {list(table.columns)}, not {_COLUMNS}.")

@@ -297,7 +297,7 @@ def evaluate_predictions(
     ----------
     path : Path
         See :func:`skinai.data.predictions.read_predictions`, whose errors are raised. From the same folder the picture
-        quality of ``cases_test.csv`` is taken, where there is one.
+        quality of ``cases_test.csv.gz`` is taken, where there is one.
     model_name, fingerprint, subset : str
         Written into the report.
     labels : LabelSet
@@ -380,14 +380,14 @@ def evaluate_table(
 
 
 def write_report(report: EvaluationReport, folder: Path) -> None:
-    """Write ``report.json`` and ``curves.csv`` into a model folder."""
+    """Write ``report.json`` and ``curves.csv.gz`` into a model folder."""
     write_curves(report.curves, folder)
     hashed = hash_file(Path(folder) / CURVES_FILE)
     write_json(Path(folder) / REPORT_FILE, report.as_dict() | {"curves_sha256": hashed})
 
 
 def read_report(folder: Path, labels: LabelSet = HAM10000) -> EvaluationReport:
-    """Read ``report.json`` and ``curves.csv``, and check that they were made from the predictions beside them.
+    """Read ``report.json`` and ``curves.csv.gz``, and check that they were made from the predictions beside them.
 
     Raises
     ------

@@ -20,7 +20,7 @@ _BLACK = MEASURES.index("share_black")
 
 
 def write_folder_cases(folder: Path, frames: Frames) -> None:
-    """Write ``cases_test.csv``: what each frame measures, and its nearest training cases; no probability is read."""
+    """Write ``cases_test.csv.gz``: what each frame measures, and its nearest training cases; no probability is read."""
     session, reference = Session(folder / EXPORT_FILE), read_reference(folder / REFERENCE_FILE)
     rows = []
     for image_id, frame in zip(frames.table["image_id"], frames.pixels, strict=True):

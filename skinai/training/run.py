@@ -254,7 +254,7 @@ def look_at_test(
 
 
 def describe_cases(folder: Path, data: DataFolder) -> None:
-    """Write ``cases_test.csv`` of a model that was tested before there was such a file; no probability is looked at.
+    """Write ``cases_test.csv.gz`` of a model that was tested before there was such a file; no probability is looked at.
 
     Raises
     ------

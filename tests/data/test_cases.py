@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from skinai.artefacts import write_gzip
 from skinai.data.cases import COLUMNS, read_cases, write_cases
 from skinai.errors import DataError
 
@@ -36,9 +37,9 @@ def test_damaged_cases_are_a_sentence(table, tmp_path, change, sentence):
 
 
 def test_a_table_of_something_else_is_a_sentence(tmp_path):
-    (tmp_path / "cases_test.csv").write_text("a,b\n1,2\n")
+    write_gzip(tmp_path / "cases_test.csv.gz", b"a,b\n1,2\n")
     with pytest.raises(DataError, match="Missing columns in"):
         read_cases(tmp_path)
-    (tmp_path / "cases_test.csv").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "cases_test.csv.gz").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="is damaged"):
         read_cases(tmp_path)

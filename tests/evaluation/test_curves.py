@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from skinai.artefacts import write_gzip
 from skinai.errors import DataError
 from skinai.evaluation.curves import MALIGNANT, TOP, Curves, compute_curves, read_curves, write_curves
 from skinai.evaluation.figures import LIGHT, draw_decision_curve, draw_precision_recall
@@ -90,13 +91,13 @@ def test_curves_are_read_back_as_written_and_damage_is_named(curves, tmp_path):
     write_curves(curves, tmp_path)
     pd.testing.assert_frame_equal(read_curves(tmp_path).table, curves.table, check_dtype=False)
     assert isinstance(read_curves(tmp_path), Curves)
-    (tmp_path / "curves.csv").write_text("a,b\n1,2\n")
+    write_gzip(tmp_path / "curves.csv.gz", b"a,b\n1,2\n")
     with pytest.raises(DataError, match="has the columns"):
         read_curves(tmp_path)
-    (tmp_path / "curves.csv").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "curves.csv.gz").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="is damaged"):
         read_curves(tmp_path)
-    (tmp_path / "curves.csv").unlink()
+    (tmp_path / "curves.csv.gz").unlink()
     with pytest.raises(DataError, match="does not exist"):
         read_curves(tmp_path)
 

@@ -80,7 +80,7 @@ def test_a_report_of_other_predictions_is_refused(small_model, tmp_path):
         (lambda facts: facts.pop("overall"), "is damaged"),
         (lambda facts: facts.update(confusion=[[1]]), "is damaged"),
         (lambda facts: facts.pop("format"), "was written by another version of skinai; .* makes it anew"),
-        (lambda facts: facts.update(curves_sha256="0"), r"curves.csv in .* is not the one"),
+        (lambda facts: facts.update(curves_sha256="0"), r"curves.csv.gz in .* is not the one"),
     ],
 )
 def test_a_damaged_report_is_refused(small_model, tmp_path, edit, sentence):
