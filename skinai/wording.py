@@ -723,7 +723,6 @@ DOCUMENTS_REMARK = (
     "open index.html in it, without the app and without a network."
 )
 DOCUMENTS_CARD, DOCUMENTS_ALL = "Model card (HTML)", "Everything (zip)"
-DOCUMENTS_READ = "Read the card here"
 CHECKLISTS_REMARK = "{name}: {answered} of {items} items answered, {gaps} with a gap."
 FLOW_ALT = "Flow diagram from the listed pictures to lesions and subsets: {text}"
 CHECK_STATES = {"passed": "✓ passed", "issue": "! issue", "not applicable": "- not applicable"}

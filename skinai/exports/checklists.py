@@ -145,7 +145,6 @@ def _fill(answers: dict[str, str], number: str, subject: str, key: str, gap: str
 def _answers(facts: CardFacts) -> dict[str, str]:
     """Return what the run says, by subject."""
     report, bundle, summary, flow = facts.report, facts.bundle, facts.summary, facts.flow
-    calibration = bundle.facts["calibration"]
     parts = ", ".join(f"{row.subset} {row.pictures_present:,} ({row.lesions_present:,})" for row in flow.itertuples())
     classes = ", ".join(f"{label.name} {report.class_lesions[label.code]:,}" for label in report.labels)
     named = [f"{point.name.replace('_', ' ')}: {point.threshold:.4f}" for point in facts.decision.operating_points]
@@ -178,8 +177,6 @@ def _answers(facts: CardFacts) -> dict[str, str]:
         "objective": "To develop and to test, on lesions that were held out.",
         "predictors": "The pixels of one picture; age, sex and site are not used.",
         "missing": " ".join(summary.remarks),
-        "calibration": f"Temperature {calibration['temperature']:.3f} and class prior to the power "
-        f"{calibration['exponent']:.1f}, fitted on valid and folded into the last layer.",
         "calculation": "With the exported network that is served, once for every test picture.",
         "imbalance": f"Logit adjustment {configurations[0]['logit_adjustment']:g} in training; probabilities "
         "calibrated to the frequencies of valid afterwards.",
