@@ -24,7 +24,7 @@ def folder(shipped_model, tmp_path):
     target = tmp_path / "model"
     target.mkdir()
     for path in shipped_model.iterdir():
-        if path.suffix in (".csv", ".json"):
+        if path.suffix in (".csv", ".json", ".gz"):
             shutil.copy(path, target)
     return target
 
