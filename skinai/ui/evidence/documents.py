@@ -10,7 +10,6 @@ from skinai.errors import SkinaiError
 from skinai.evaluation.report import EvaluationReport
 from skinai.exports.card import write_card
 from skinai.exports.checklists import Item, fill_clear_derm, fill_tripod
-from skinai.exports.evidence import build_evidence, draw_figures, render_html
 from skinai.exports.facts import CardFacts, read_facts
 from skinai.exports.flow import draw_flow
 from skinai.model.bundle import Bundle
@@ -37,8 +36,16 @@ def show(bundle: Bundle, report: EvaluationReport) -> None:
 def _offer(facts: CardFacts, folder: Path) -> None:
     name = f"skinai-{facts.bundle.name}-{facts.bundle.fingerprint}"
 
+    # Drawing takes matplotlib, which only who asks for a document waits for.
     def write() -> bytes:
+        from skinai.exports.evidence import draw_figures, render_html
+
         return render_html(write_card(facts), draw_figures(facts), title=f"Model card: {facts.bundle.name}").encode()
+
+    def pack() -> bytes:
+        from skinai.exports.evidence import build_evidence
+
+        return build_evidence(folder)
 
     left, right = st.columns(2)
     left.download_button(
@@ -46,7 +53,7 @@ def _offer(facts: CardFacts, folder: Path) -> None:
     )
     right.download_button(
         wording.DOCUMENTS_ALL,
-        lambda: build_evidence(folder),
+        pack,
         file_name=f"{name}.zip",
         mime="application/zip",
         on_click="ignore",
