@@ -394,7 +394,7 @@ def run_app(options: argparse.Namespace) -> NoReturn:
     if options.workbench:
         environment["SKINAI_WORKBENCH"] = "1"
     os.chdir(script.parent)  # where .streamlit/config.toml lies
-    command = [sys.executable, "-m", "skinai.ui.server", str(script), "--server.port", str(options.port)]
+    command = [sys.executable, "-m", "skinai.ui.server", str(script), "--port", str(options.port)]
     os.execve(sys.executable, command, environment)
 
 
