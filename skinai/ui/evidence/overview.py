@@ -75,7 +75,7 @@ def show_classes(report: EvaluationReport) -> None:
     alt = "F1 of each diagnosis with its 95 % interval: " + ", ".join(
         f"{label.name} {report.classes[label.code]['f1']}" for label in report.labels
     )
-    components.show_figure(report.figure("classes", colours=charts.palette()), alt=alt, key="class_f1")
+    st.html(charts.write_intervals(report.frame("classes"), "f1", charts.palette(), alt=alt))
     rows = []
     for label in report.labels:
         figures, lesions = report.classes[label.code], report.class_lesions[label.code]
