@@ -1,5 +1,5 @@
-"""The command line: ``python -m skinai split | train | ensemble | gates | cases | runs | evaluate | compare | decide |
-predict | record | stress | app``.
+"""The command line: ``python -m skinai data | split | train | ensemble | gates | cases | runs | evaluate | compare |
+decide | predict | record | stress | app``.
 
 Each command is a few lines that call one room. Heavy imports stay inside the command that needs them, so that
 `predict` answers quickly and never loads TensorFlow.
@@ -11,7 +11,9 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -22,6 +24,7 @@ from skinai.model.bundle import BUNDLE_FILE, find_model_folder, load_bundle, mod
 from skinai.wording import NOT_A_DEVICE, NOTICE
 
 if TYPE_CHECKING:  # importing it costs pandas, which `predict` does without
+    from skinai.data.download import Progress
     from skinai.data.metadata import DataFolder
     from skinai.evaluation.checks import Check
     from skinai.evaluation.report import EvaluationReport
@@ -51,17 +54,113 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def run_split(options: argparse.Namespace) -> int:
-    """Divide the lesions of a data folder."""
-    from skinai.data.metadata import find_data_folder, read_data_folder
-    from skinai.data.split import DEFAULT_SEED, read_near_duplicates, rotate_split, split_lesions, write_split
+def run_audit(options: argparse.Namespace) -> int:
+    """Look through a data folder; 2 if something in it is wrong."""
+    from skinai.artefacts import cache_folder
+    from skinai.data.audit import audit_folder, write_audit, write_pairs
+    from skinai.data.metadata import find_data_folder
+    from skinai.data.sources import describe_source, read_source
+    from skinai.data.split import read_near_duplicates
+    from skinai.exports.text import format_audit
 
-    data = read_data_folder(find_data_folder(options.data))
+    data = read_source(
+        find_data_folder(options.data), table_file=options.table, metadata=options.metadata, for_training=False
+    )
+    source, folder = describe_source(data), data.path if data.path.is_dir() else None
+    with _tell_progress() as tell:
+        audit = audit_folder(
+            data, source=source, known=read_near_duplicates(folder), near=not options.quick, on_progress=tell
+        )
+    kept = cache_folder() / "audits" / f"{audit.state[:32]}.json"
+    try:
+        write_audit(audit, kept)
+    except OSError as error:
+        print(f"The audit could not be kept for the app: {error.strerror or error}.", file=sys.stderr)
+    if options.pairs:
+        count = write_pairs(audit, options.pairs)
+        print(f"Wrote {count} pairs into {options.pairs}.", file=sys.stderr)
+    print(kept.read_text(encoding="utf-8") if options.json and kept.exists() else format_audit(audit))
+    return 2 if audit.is_wrong else 0
+
+
+def run_check_split(options: argparse.Namespace) -> int:
+    """Look for leaks in a split; 2 if there are any."""
+    from skinai.data.metadata import find_data_folder
+    from skinai.data.sources import read_source
+    from skinai.data.split import read_near_duplicates, read_pairs
+    from skinai.data.split_audit import audit_split, read_any_split
+    from skinai.exports.text import format_split_audit
+
+    split, table, folder = read_any_split(options.file), None, None
+    if options.data or os.environ.get("SKINAI_DATA"):
+        data = read_source(find_data_folder(options.data), table_file=options.table, for_training=False)
+        table, folder = data.table, data.path if data.path.is_dir() else None
+    pairs = set(read_near_duplicates(folder))
+    if options.near_duplicates:
+        pairs |= set(read_pairs(options.near_duplicates))
+    audit = audit_split(split, table, sorted(pairs))
+    if options.json:
+        facts = {
+            "leaks": json.loads(audit.leaks.to_json(orient="records")),
+            "lesions": audit.lesions,
+            "pairs": audit.pairs,
+            "not_listed": len(audit.not_listed),
+            "not_split": len(audit.not_split),
+        }
+        print(json.dumps(facts, indent=1))
+    else:
+        print(format_split_audit(audit))
+    return 0 if audit.is_clean else 2
+
+
+def run_download(options: argparse.Namespace) -> int:
+    """Fetch HAM10000 from Harvard's Dataverse."""
+    from skinai.data.download import LICENCE_NOTE, download_ham10000
+
+    print(LICENCE_NOTE, file=sys.stderr)
+    with _tell_download() as tell:
+        result = download_ham10000(
+            options.to, server=options.server, keep_archives=options.keep_archives, on_progress=tell
+        )
+    print(result.sentence)
+    return 0
+
+
+def run_unpack(options: argparse.Namespace) -> int:
+    """Write the pictures of a table of pixels as files."""
+    from skinai.data.hmnist import write_pictures
+    from skinai.data.sources import read_source
+
+    data = read_source(options.file, metadata=options.metadata)
     for remark in data.remarks:
         print(remark.sentence, file=sys.stderr)
-    split = split_lesions(
-        data.table, read_near_duplicates(data.path), seed=DEFAULT_SEED if options.seed is None else options.seed
+    write_pictures(data, options.out)
+    print(f"Wrote {len(data.table):,} pictures into {options.out}.")
+    return 0
+
+
+def run_split(options: argparse.Namespace) -> int:
+    """Divide the lesions of a data folder."""
+    from skinai.data.metadata import find_data_folder
+    from skinai.data.sources import read_source
+    from skinai.data.split import (
+        DEFAULT_SEED,
+        read_near_duplicates,
+        read_pairs,
+        require_lesions,
+        rotate_split,
+        split_lesions,
+        write_split,
     )
+
+    data = read_source(find_data_folder(options.data), table_file=options.table, metadata=options.metadata)
+    require_lesions(data)
+    for remark in data.remarks:
+        print(remark.sentence, file=sys.stderr)
+    pairs = set(read_near_duplicates(data.path if data.path.is_dir() else None))
+    if options.near_duplicates:
+        pairs |= set(read_pairs(options.near_duplicates))
+    split = split_lesions(data.table, sorted(pairs), seed=DEFAULT_SEED if options.seed is None else options.seed)
     if options.fold:
         split = rotate_split(split, data.table, fold=options.fold[0], folds=options.fold[1])
     write_split(split, options.out)
@@ -393,6 +492,11 @@ def run_app(options: argparse.Namespace) -> NoReturn:
     environment = os.environ | {"SKINAI_MODEL": str(folder.resolve())}
     if options.workbench:
         environment["SKINAI_WORKBENCH"] = "1"
+    for variable, given in (("SKINAI_DATA", options.data), ("SKINAI_TABLE", options.table)):
+        if given:
+            if not Path(given).exists():
+                raise UsageError(f"{given} does not exist.")
+            environment[variable] = str(Path(given).resolve())
     os.chdir(script.parent)  # where .streamlit/config.toml lies
     command = [sys.executable, "-m", "skinai.ui.server", str(script), "--port", str(options.port)]
     os.execve(sys.executable, command, environment)
@@ -400,10 +504,15 @@ def run_app(options: argparse.Namespace) -> NoReturn:
 
 def _read_data(options: argparse.Namespace) -> DataFolder:
     from skinai.data.metadata import find_data_folder
-    from skinai.data.own import read_pictures
+    from skinai.data.sources import read_source
 
     malignant = [code.strip() for code in (options.malignant or "").split(",") if code.strip()]
-    return read_pictures(find_data_folder(options.data), table_file=options.table, malignant=malignant)
+    data = read_source(find_data_folder(options.data), table_file=options.table, malignant=malignant)
+    if data.pixels is not None:
+        raise UsageError(
+            f"{data.path.name} is a table of pixels; write its pictures as files first: skinai data unpack."
+        )
+    return data
 
 
 def _evaluate(
@@ -609,6 +718,47 @@ def _write_csv(answers: Sequence[FileAnswer], bundle: Bundle, out: Path, *, insi
     write_atomic(out, write_rows(facts, model_name=bundle.name, fingerprint=bundle.fingerprint))
 
 
+@contextmanager
+def _tell_progress() -> Iterator[Callable[[str, float], None]]:
+    """Yield what shows steps and the share of them that is done, where somebody watches."""
+    watched, last = sys.stderr.isatty(), ("", -1)
+
+    def tell(step: str, share: float) -> None:
+        nonlocal last
+        now = (step, int(100 * share))
+        if watched and now != last:
+            last = now
+            print(f"\r{step:<10} {now[1]:>3} %", end="", file=sys.stderr, flush=True)
+
+    yield tell
+    if watched and last[1] >= 0:
+        print("\r" + " " * 20 + "\r", end="", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _tell_download() -> Iterator[Callable[[Progress], None]]:
+    """Yield what shows a download: a line that changes where somebody watches, else a line a tenth and a wait."""
+    watched, last, shown_at = sys.stderr.isatty(), "", 0.0
+
+    def tell(progress: Progress) -> None:
+        nonlocal last, shown_at
+        if progress.step == "wait":
+            text = f"{progress.name}: {progress.reason} Trying again in {progress.wait_s:.0f} s."
+        else:
+            share = progress.done_bytes / progress.total_bytes if progress.total_bytes else 0.0
+            left = f", {progress.left_s / 60:.0f} minutes left" if watched and progress.left_s else ""
+            shown = 100 * share if watched else 10 * int(10 * share)
+            text = f"{progress.step} {progress.name}: {shown:.0f} %{left}"
+        due = progress.step == "wait" or not watched or time.monotonic() - shown_at > 0.2
+        if text != last and due:
+            last, shown_at = text, time.monotonic()
+            print(f"\r{text:<78}" if watched else text, end="" if watched else "\n", file=sys.stderr, flush=True)
+
+    yield tell
+    if watched and last:
+        print(file=sys.stderr)
+
+
 def _add_own_data(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--table", metavar="FILE", type=Path, help="your own pictures: a table with the columns image, label, lesion_id"
@@ -629,6 +779,42 @@ def _seed(text: str) -> int:
     return int(text)
 
 
+def _add_data_commands(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    data_help = "a folder or table of any known kind, see docs/data.md; default: the variable SKINAI_DATA"
+
+    command = commands.add_parser("audit", help="say what is absent, unreadable, odd or there twice")
+    command.add_argument("--data", metavar="DIR", help=data_help)
+    command.add_argument("--table", metavar="FILE", type=Path, help="a table of your own pictures")
+    command.add_argument("--metadata", metavar="FILE", type=Path, help="HAM10000's metadata, for a table of pixels")
+    command.add_argument("--quick", action="store_true", help="do not look for near-duplicates, which takes minutes")
+    command.add_argument("--pairs", metavar="FILE", type=Path, help="write the pairs of different lesions, for splits")
+    command.add_argument("--json", action="store_true")
+    command.set_defaults(run=run_audit)
+
+    command = commands.add_parser("check-split", help="look for lesions and near-duplicates on both sides of a split")
+    command.add_argument("file", metavar="FILE", type=Path, help="a table with a picture and a subset a row")
+    command.add_argument("--data", metavar="DIR", help=data_help)
+    command.add_argument("--table", metavar="FILE", type=Path, help="a table of your own pictures")
+    command.add_argument("--near-duplicates", metavar="FILE", type=Path, help="more pairs to look for")
+    command.add_argument("--json", action="store_true")
+    command.set_defaults(run=run_check_split)
+
+    command = commands.add_parser("download", help="fetch HAM10000 from Harvard's Dataverse (2.7 GB, CC BY-NC 4.0)")
+    command.add_argument(
+        "--to", required=True, metavar="DIR", type=Path, help="where it goes; an interrupted one goes on"
+    )
+    command.add_argument("--keep-archives", action="store_true", help="do not remove the zip archives once unpacked")
+    command.add_argument("--server", default="https://dataverse.harvard.edu", metavar="URL", help="another Dataverse")
+    command.set_defaults(run=run_download)
+
+    command = commands.add_parser("unpack", help="write the pictures of Kaggle's hmnist tables as files")
+    command.add_argument("file", metavar="FILE", type=Path, help="hmnist_28_28_RGB.csv or one of its sisters")
+    command.add_argument("--metadata", metavar="FILE", type=Path, help="HAM10000's metadata, which have the lesions")
+    command.add_argument("--out", required=True, metavar="FOLDER", type=Path, help="a new folder")
+    command.set_defaults(run=run_unpack)
+
+
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="skinai", description=f"{NOTICE} {NOT_A_DEVICE}")
     parser.add_argument("--version", action="version", version=f"skinai {__version__}")
@@ -636,8 +822,15 @@ def _build_parser() -> argparse.ArgumentParser:
     data_help = "HAM10000 in Kaggle's layout; default: the variable SKINAI_DATA"
     purpose_help = "why test is looked at; goes into the log of looks"
 
+    _add_data_commands(commands.add_parser("data", help="get, audit and convert data sets, check splits"))
+
     command = commands.add_parser("split", help="divide the lesions into train, valid and test")
-    command.add_argument("--data", metavar="DIR", help=data_help)
+    command.add_argument("--data", metavar="DIR", help=data_help + "; or any other source, see docs/data.md")
+    command.add_argument("--table", metavar="FILE", type=Path, help="a table of your own pictures")
+    command.add_argument("--metadata", metavar="FILE", type=Path, help="HAM10000's metadata, for a table of pixels")
+    command.add_argument(
+        "--near-duplicates", metavar="FILE", type=Path, help="pairs to keep on one side, as `data audit --pairs` writes"
+    )
     command.add_argument("--out", metavar="FILE", type=Path, default=Path("split.csv"), help="default: split.csv")
     command.add_argument("--seed", type=_seed, help="default: the seed of the shipped split")
     command.add_argument(
@@ -764,6 +957,8 @@ def _build_parser() -> argparse.ArgumentParser:
     command = commands.add_parser("app", help="start the app in the browser")
     command.add_argument("--model", metavar="FOLDER", help="default: the default model")
     command.add_argument("--port", type=int, default=8501)
+    command.add_argument("--data", metavar="DIR", help="data to explore; default: the variable SKINAI_DATA")
+    command.add_argument("--table", metavar="FILE", help="the table of your own pictures in it")
     command.add_argument(
         "--workbench", action="store_true", help="let visitors write new decision rules, fitted on valid"
     )

@@ -21,6 +21,14 @@ from typing import Any
 TEMPORARY_PREFIX = ".tmp-"
 
 
+def cache_folder() -> Path:
+    """Return the user's folder for what can be made again: ``SKINAI_CACHE``, or ``skinai`` in the system's one."""
+    given = os.environ.get("SKINAI_CACHE")
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "skinai"
+
+
 def predictions_file(subset: str) -> str:
     """Return the file name of a subset's predictions in a model folder."""
     return f"predictions_{subset}.csv"

@@ -402,6 +402,104 @@ MODEL_UNUSABLE = "The model cannot be used, so no picture is analysed."
 REPORT_UNUSABLE = "There is no report card to show."
 DATASET_UNUSABLE = "There are no counts to show."
 
+EXPLORER_SECTIONS = {
+    "overview": "Overview",
+    "columns": "Two columns",
+    "gallery": "Gallery",
+    "audit": "Audit",
+    "split": "Split",
+}
+SOURCE_LABEL = "Data"
+SOURCES = {"folder": "The data folder here", "model": "What the model was trained and tested on"}
+EXPLORER_MODEL = (
+    "{name} lists {listed:,} pictures of {lesions:,} lesions. The copy used for this model holds **{used:,} pictures "
+    "of {used_lesions:,} lesions**, divided into train, valid and test by lesion."
+)
+EXPLORER_FOLDER = "{name}: {listed:,} listed pictures of {lesions:,} lesions; **{present:,} pictures are here**."
+EXPLORER_TOTALS = "**{pictures:,} pictures of {lesions:,} lesions.**"
+EXPLORER_RATIO = " {ratio:.0f} times as many pictures of {most} as of {least}."
+REMARKS_TITLE = "Gaps in the data, counted over all listed pictures"
+FACETS = {
+    "dx": "Diagnosis",
+    "sex": "Sex",
+    "age_band": "Age band (years)",
+    "localization": "Site on the body",
+    "dx_type": "How the diagnosis was established",
+    "dataset": "Where it comes from",
+    "subset": "Subset of the split",
+    "lesion_size": "Pictures of the same lesion",
+    "picture": "Picture",
+    "age": "Age",
+}
+FILTER_LABEL = "Filters"
+FILTER_EMPTY = "None: click a bar, or choose here"
+FILTER_NOTHING = "No picture passes these filters."
+SHOW_TABLES = "Show the numbers as tables"
+PYRAMID_TITLE = "Age and sex"
+PYRAMID_REST = "{count:,} {unit} of unknown sex are not drawn."
+UNKNOWN_TITLE = "What is not known"
+COUNTS_ONLY = (
+    "These counts travel with the model and can be filtered by diagnosis and subset. With the data folder at hand "
+    "(`skinai app --data DIR`), every chart filters every other one, and there are a gallery and an audit."
+)
+TAKE_ROWS = "Take these {count:,} rows along (CSV)"
+TAKE_COUNTS = "Take these counts along (CSV)"
+CROSS_DOWN = "Down"
+CROSS_ACROSS = "Across"
+CROSS_KINDS = {"counts": "Counts", "rows": "Shares of the row", "columns": "Shares of the column"}
+CROSS_ONE = "There is no second column to set against it."
+GALLERY_NO_DATA = "The gallery needs the data folder: start with `skinai app --data DIR`, or set `SKINAI_DATA`."
+GALLERY_COUNT = (
+    "{pictures:,} pictures of {lesions:,} lesions, the pictures of a lesion together; {absent:,} are absent."
+)
+GALLERY_RIGHT = "Model: {answer} ({certainty:.0%}), right"
+GALLERY_WRONG = "**Model: {answer} ({certainty:.0%}), wrong**"
+GALLERY_UNREADABLE = "It cannot be read: {reason}"
+AUDIT_NO_DATA = "The audit needs the data folder: start with `skinai app --data DIR`, or set `SKINAI_DATA`."
+AUDIT_SOURCE = "Read as: {source}."
+AUDIT_COMMAND = (
+    "Near-duplicates are looked for on the command line, which takes some minutes: "
+    "`python -m skinai data audit --data DIR`. What it finds is shown here afterwards."
+)
+AUDIT_QUICK = "Read every picture now"
+AUDIT_READING = "Reading the pictures"
+AUDIT_REMARKS = "Told by the table"
+AUDIT_NOTHING = "Nothing."
+AUDIT_FINDINGS = "Findings"
+AUDIT_SIZES = "Sizes"
+AUDIT_MORE_SIZES = "And {count:,} more sizes."
+AUDIT_PAIRS = "The same picture, or nearly, under different lesions"
+AUDIT_NO_PAIRS = "No two lesions share a picture, nor nearly one."
+AUDIT_NO_COPIES = "No two lesions share a file or its pixels. Near-duplicates were not looked for."
+AUDIT_PAIRS_REMARK = (
+    "{count:,} pairs, {known:,} of them published. A split by lesion alone can put the two on different sides. Look at "
+    "each: a pair can be two lesions that look alike. Saved as `near_duplicates.csv` in the data folder, the list "
+    "keeps each pair on one side of every split made from it."
+)
+AUDIT_TAKE_PAIRS = "Take the list along (CSV)"
+AUDIT_PAIR = "{kind}, {matches} matching features  \n{known}"
+AUDIT_KNOWN = "published"
+AUDIT_NEW = "not in the published list"
+SPLIT_REMARK = (
+    "A picture held out has leaked if its lesion, or a near-identical picture of another lesion, is in train: a "
+    "network can then recognise the lesion in place of the disease."
+)
+SPLIT_UPLOAD = "Your own split: a table with a picture and a subset (train, valid, test) a row"
+SPLIT_OWN = "The split of {name}"
+SPLIT_GIVEN = "Your split"
+SPLIT_CLEAN = "No lesion and no near-identical pair lies on two sides."
+SPLIT_LEAKS = "{lesions:,} lesions and {pairs:,} near-identical pairs lie on two sides."
+SPLIT_ALL = "all"
+SPLIT_EXPECTED = (
+    "Expected: the share that would leak if pictures, not lesions, were drawn at random into subsets of these sizes; "
+    "computed from the number of pictures of each lesion."
+)
+SPLIT_NO_TABLE = "By diagnosis with the data folder, whose table names the diagnoses."
+SPLIT_LESIONS = "{count:,} lesions on two sides"
+SPLIT_PAIRS = "{count:,} near-identical pairs on two sides"
+SPLIT_NOT_LISTED = "{count:,} pictures of the split are not in the data folder's table; left out."
+SPLIT_NOT_SPLIT = "{count:,} pictures of the data folder are not in the split."
+
 CLAIM_TITLE = "The claim that started this project"
 CLAIM_REMARK = (
     "Claimed, not reproduced under a lesion-grouped split. This is what the first description of the project's network "

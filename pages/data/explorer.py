@@ -1,22 +1,19 @@
-"""Explore the data: what the model has seen and whom it has not seen."""
+"""Explore the data: what the model has seen and whom it has not seen, and whether a split is honest."""
 
-import pandas as pd
 import streamlit as st
 
 from skinai import wording
-from skinai.data.metadata import AGE_BANDS
-from skinai.data.split import SUBSETS
-from skinai.data.summary import DatasetSummary
 from skinai.errors import SkinaiError
-from skinai.labels import HAM10000, LabelSet
-from skinai.ui import charts, components, resources
+from skinai.ui import components, resources
+from skinai.ui.exploring import auditing, crossing, gallery, overview, splits
+from skinai.ui.exploring.explored import Explored
 
-COLUMNS = {
-    "sex": ("Sex", None),
-    "age_band": ("Age band (years)", AGE_BANDS),
-    "localization": ("Site on the body", None),
-    "dx_type": ("How the diagnosis was established", None),
-    "subset": ("Subset of the split", SUBSETS),
+SECTIONS = {
+    "overview": overview.show,
+    "columns": crossing.show,
+    "gallery": gallery.show,
+    "audit": auditing.show,
+    "split": splits.show,
 }
 
 
@@ -24,103 +21,64 @@ def main() -> None:
     st.title("Explore the data")
     try:
         bundle = resources.load_bundle_in_use()
-        summary = resources.load_summary(bundle.folder)
+        data = resources.load_data()
+        by_model = choose_counts(data is not None)
+        facets = resources.load_summary_facets(bundle) if by_model else resources.load_table_facets(bundle)
     except SkinaiError as error:
         components.stop_with(wording.DATASET_UNUSABLE, error)
-    show_size(summary, bundle.labels)
-    unit = st.segmented_control(
-        "Count", ["pictures", "lesions"], default="pictures", required=True, key="unit", bind="query-params"
+    explored = Explored(bundle, facets, None if by_model else data)
+    show_source(explored)
+    section = st.segmented_control(
+        wording.SECTION_LABEL,
+        list(SECTIONS),
+        default="overview",
+        format_func=wording.EXPLORER_SECTIONS.__getitem__,
+        required=True,
+        key="part",
+        bind="query-params",
     )
-    show_balance(summary, bundle.labels, unit)
-    for column, (title, order) in COLUMNS.items():
-        show_breakdown(summary, bundle.labels, column, title, order, unit)
-    show_remarks(summary)
+    SECTIONS[section](explored)
 
 
-def show_size(summary: DatasetSummary, labels: LabelSet) -> None:
-    """Say how many pictures and lesions there are, and how unequal the classes."""
-    by_dx = summary.used.groupby("dx")[["pictures", "lesions"]].sum()
-    used, lesions = int(by_dx["pictures"].sum()), int(by_dx["lesions"].sum())
-    names = dict(zip(labels.codes, labels.names, strict=True))
-    most, least = names[by_dx["pictures"].idxmax()].lower(), names[by_dx["pictures"].idxmin()].lower()
-    ratio = by_dx["pictures"].max() / by_dx["pictures"].min()
-    kind = "dermoscopy pictures" if labels is HAM10000 else "pictures"
-    st.markdown(
-        f"{summary.name} lists {summary.pictures:,} {kind} of {summary.lesions:,} lesions. "
-        f"The copy used for this model holds **{used:,} pictures of {lesions:,} lesions**, divided into train, valid "
-        f"and test below. "
-        f"There are {ratio:.0f} times as many pictures of {most} as of {least}."
+def choose_counts(has_folder: bool) -> bool:
+    """Return whether the counts that travel with the model are to be shown, and not the data folder."""
+    if not has_folder:
+        return True
+    chosen = st.segmented_control(
+        wording.SOURCE_LABEL,
+        list(wording.SOURCES),
+        default="folder",
+        format_func=wording.SOURCES.__getitem__,
+        required=True,
+        key="data",
+        bind="query-params",
     )
-    if labels is HAM10000:
-        st.markdown(wording.SKIN_TONE_REMARK)
+    return chosen == "model"
 
 
-def show_balance(summary: DatasetSummary, labels: LabelSet, unit: str) -> None:
-    """Show the class balance."""
-    counts = summary.used.groupby("dx")[unit].sum().reindex(list(labels.codes), fill_value=0)
-    st.header("Class balance")
-    chart, table = st.columns(2, gap="medium")
-    with chart:
-        parts = [f"{label.name} {counts[label.code]:,}" for label in labels]
-        alt = f"Bar chart of {unit} by diagnosis: {', '.join(parts)}."
-        components.show_figure(charts.draw_counts(counts, labels, charts.palette(), unit=unit), alt=alt, key="balance")
-    with table:
-        rows = pd.DataFrame(
-            {
-                "Diagnosis": [f"{label.name} ({label.code})" for label in labels],
-                unit.capitalize(): counts.to_numpy(),
-                "Share": [f"{share:.1%}" for share in counts / counts.sum()],
-                "Group": [wording.describe_group(label, labels) for label in labels],
-            }
+def show_source(explored: Explored) -> None:
+    """Say what is being looked at."""
+    if explored.data is None:
+        summary = resources.load_summary(explored.bundle.folder)
+        used = summary.used[["pictures", "lesions"]].sum()
+        st.markdown(
+            wording.EXPLORER_MODEL.format(
+                name=summary.name,
+                listed=summary.pictures,
+                lesions=summary.lesions,
+                used=used["pictures"],
+                used_lesions=used["lesions"],
+            )
         )
-        components.show_table(rows, alt=f"{unit} by diagnosis")
-
-
-def show_breakdown(
-    summary: DatasetSummary, labels: LabelSet, column: str, title: str, order: tuple[str, ...] | None, unit: str
-) -> None:
-    """Show the diagnoses within each value of one column, as a chart and as a table."""
-    counts = count_by(summary, labels, column, order, unit)
-    st.header(title)
-    chart, table = st.columns(2, gap="medium")
-    with chart:
-        share = st.toggle("Show shares", key=f"share_{column}", bind="query-params")
-        figure = charts.draw_breakdown(counts, labels, charts.palette(), unit=unit, share=share)
-        totals = ", ".join(f"{value} {total:,}" for value, total in counts.sum(axis=1).items())
-        alt = f"Stacked bar chart of {unit} by {title.lower()} and diagnosis. Totals: {totals}."
-        components.show_figure(figure, alt=alt, key=f"chart_{column}")
-    with table:
-        rows = counts.rename_axis("value").reset_index()
-        rows.insert(1, "all", counts.sum(axis=1).to_numpy())
-        components.show_table(rows, alt=f"{unit} by {title.lower()} and diagnosis")
-        if column == "dx_type" and labels is HAM10000:
-            naevi = summary.by_column[column].query("dx == 'nv'").groupby("value")["pictures"].sum()
-            st.caption(wording.METHOD_REMARK.format(share=naevi.get("histo", 0) / naevi.sum()))
-        if unit == "lesions":
-            st.caption(wording.LESIONS_REMARK)
-
-
-def count_by(
-    summary: DatasetSummary, labels: LabelSet, column: str, order: tuple[str, ...] | None, unit: str
-) -> pd.DataFrame:
-    """Return counts with one row a value and one column a diagnosis; without an order the greatest comes first."""
-    by_column = {"subset": summary.used.rename(columns={"subset": "value"}), **summary.by_column}
-    rows = by_column[column]
-    counts = rows.pivot_table(index="value", columns="dx", values=unit, aggfunc="sum", fill_value=0)
-    counts = counts.reindex(columns=list(labels.codes), fill_value=0).astype(int)
-    if order is None:
-        counts = counts.loc[counts.sum(axis=1).sort_values(ascending=False).index]
-    else:
-        counts = counts.reindex([value for value in order if value in counts.index])
-    return counts.rename(index=wording.METHODS) if column == "dx_type" else counts
-
-
-def show_remarks(summary: DatasetSummary) -> None:
-    """Say what was missing or odd in the copy of the data that was used."""
-    st.header("Gaps in the data, counted over all listed pictures")
-    if not summary.remarks:
-        st.markdown("Nothing.")
-    st.markdown("\n".join(f"- {sentence}" for sentence in summary.remarks))
+        with st.expander(wording.REMARKS_TITLE):
+            st.markdown("\n".join(f"- {sentence}" for sentence in summary.remarks) or wording.AUDIT_NOTHING)
+        return
+    data = explored.data
+    there = len(data.present)
+    lesions = data.table["lesion_id"].nunique()
+    st.markdown(
+        wording.EXPLORER_FOLDER.format(name=data.labels.name, listed=len(data.table), lesions=lesions, present=there)
+    )
 
 
 main()

@@ -17,21 +17,26 @@ from skinai.data.metadata import (
     METADATA_FILE,
     PICTURE_FOLDERS,
     DataFolder,
-    Remark,
+    Findings,
     band_ages,
-    listed,
+    find_metadata,
     read_data_folder,
-    read_text_table,
 )
+from skinai.data.tables import listed, read_text_table
 from skinai.errors import DataError
 from skinai.labels import build_label_set
 
 FEWEST_LESIONS = 5  # fewer cannot be divided into train, valid and test
+LABEL_COLUMNS = ("label", "group", "condition", "dx", "class", "diagnosis")
+_SPELLINGS = {"label": LABEL_COLUMNS[1:], "patient_id": ("block",)}
 _SUBSET_NAMES = {"train", "valid", "val", "validation", "test"}
 _OPTIONAL = ("sex", "localization", "dx_type")
+_NONE = ("", "na", "nan", "none", "unknown")
 
 
-def read_pictures(folder: Path, *, table_file: Path | None = None, malignant: Sequence[str] = ()) -> DataFolder:
+def read_pictures(
+    folder: Path, *, table_file: Path | None = None, malignant: Sequence[str] = (), for_training: bool = True
+) -> DataFolder:
     """Read HAM10000 where its metadata lie in `folder`, and the user's own pictures otherwise.
 
     Parameters
@@ -40,11 +45,15 @@ def read_pictures(folder: Path, *, table_file: Path | None = None, malignant: Se
         Without a table, each folder directly inside is a class, and the pictures in it and below belong to that
         class.
     table_file : Path, optional
-        Comma-separated, with the columns ``image`` (path inside `folder`, with or without its ending) and ``label``;
-        ``lesion_id`` and ``patient_id`` keep what belongs together on one side of the split; ``age``,
-        ``sex``, ``localization`` and ``dx_type`` are taken over.
+        With the columns ``image`` (path inside `folder`, with or without its ending) and ``label``, or else the first
+        of ``group``, ``condition``, ``dx``, ``class`` and ``diagnosis``; ``lesion_id`` and ``patient_id``, or else
+        ``block``, keep what belongs together on one side of the split; ``age``, ``sex``, ``localization`` and
+        ``dx_type`` are taken over.
     malignant : sequence of str
         The classes whose probabilities are summed up as malignant.
+    for_training : bool
+        False for looking at the pictures: then there may be one class only, or few lesions of a class, or lesions
+        with two classes, or pictures listed twice; each is a remark. Copies of pictures are not looked for.
 
     Raises
     ------
@@ -53,22 +62,23 @@ def read_pictures(folder: Path, *, table_file: Path | None = None, malignant: Se
         has two classes, or the same picture has two.
     """
     folder = Path(folder)
-    if table_file is None and (folder / METADATA_FILE).is_file():
-        return read_data_folder(folder)
+    if table_file is None and find_metadata(folder):
+        return read_data_folder(folder, for_training=for_training)
     if table_file is None and any((folder / part).is_dir() for part in PICTURE_FOLDERS):
         raise DataError(f"{METADATA_FILE} is missing in {folder}.")
-    remarks: list[Remark] = []
-    files = _find_pictures(folder, remarks)
+    found = Findings(for_training=for_training)
+    files = _find_pictures(folder, table_file, found)
     if not files:
         raise DataError(f"No .jpg or .png picture was found in {folder}.")
     if table_file is None:
-        rows = _read_class_folders(files, remarks)
+        rows, lesions_known, source = _read_class_folders(files, found), False, "a folder a class"
         digest = hashlib.sha256("\n".join(f"{row}" for row in rows["image_id"]).encode()).hexdigest()
     else:
-        rows = _read_table(Path(table_file), files, remarks)
-        digest = hash_file(Path(table_file))
-    _unite_copies(rows, remarks)
-    _check_classes(rows)
+        rows, lesions_known = _read_table(Path(table_file), files, found)
+        digest, source = hash_file(Path(table_file)), f"pictures listed in {Path(table_file).name}"
+    if for_training:
+        _unite_copies(rows, found)
+    _check_classes(rows, found)
     try:
         labels = build_label_set(
             f"{folder.resolve().name or 'pictures'} (own)", sorted(rows["dx"].unique()), malignant=malignant
@@ -76,13 +86,15 @@ def read_pictures(folder: Path, *, table_file: Path | None = None, malignant: Se
     except ValueError as error:
         raise DataError(str(error)) from error
     rows["age_band"] = band_ages(rows["age"])
-    return DataFolder(folder, rows.sort_values("image_id", ignore_index=True), tuple(remarks), digest, labels)
+    rows = rows.sort_values("image_id", ignore_index=True)
+    return DataFolder(folder, rows, tuple(found.remarks), digest, labels, lesions_known=lesions_known, source=source)
 
 
-def _find_pictures(folder: Path, remarks: list[Remark]) -> dict[str, Path]:
+def _find_pictures(folder: Path, table_file: Path | None, found: Findings) -> dict[str, Path]:
     """Return the pictures below `folder` by their path inside it; links are followed, each folder once."""
     files: dict[str, Path] = {}
     others, unnamed, seen = [], 0, set()
+    table = table_file and os.path.realpath(table_file)
     for place, inside, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
         inside[:] = [] if real in seen else sorted(name for name in inside if not name.startswith("."))
@@ -98,13 +110,13 @@ def _find_pictures(folder: Path, remarks: list[Remark]) -> dict[str, Path]:
                 unnamed += 1
             elif path.suffix.lower() in SUFFIXES and path.is_file():
                 files[inner] = path
-            else:
+            elif os.path.realpath(path) != table:
                 others.append(inner)
     if unnamed:
-        remarks.append(Remark("not_utf8", f"{unnamed} files have names that are not UTF-8; left out."))
+        found.tell("not_utf8", f"{unnamed} files have names that are not UTF-8; left out.")
     if others:
         sentence = f"{len(others)} files are not .jpg or .png pictures: {listed(others)}; left out."
-        remarks.append(Remark("not_a_picture", sentence))
+        found.tell("not_a_picture", sentence)
     return files
 
 
@@ -116,7 +128,7 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
-def _read_class_folders(files: dict[str, Path], remarks: list[Remark]) -> pd.DataFrame:
+def _read_class_folders(files: dict[str, Path], found: Findings) -> pd.DataFrame:
     loose = [name for name in files if "/" not in name]
     if len(loose) == len(files):
         raise DataError(
@@ -130,7 +142,7 @@ def _read_class_folders(files: dict[str, Path], remarks: list[Remark]) -> pd.Dat
             "Put each class into its own folder, or give --table FILE."
         )
     if loose:
-        remarks.append(Remark("loose", f"{len(loose)} pictures lie in no class folder: {listed(loose)}; left out."))
+        found.tell("loose", f"{len(loose)} pictures lie in no class folder: {listed(loose)}; left out.")
     names = [name for name in files if "/" in name]
     rows = pd.DataFrame({"image_id": names, "dx": [name.split("/")[0] for name in names]})
     rows["path"] = [files[name] for name in names]
@@ -138,61 +150,93 @@ def _read_class_folders(files: dict[str, Path], remarks: list[Remark]) -> pd.Dat
     rows["age"] = np.nan
     for column in _OPTIONAL:
         rows[column] = "unknown"
-    remarks.append(_leak_warning())
+    _warn_of_leaks(found)
     return rows
 
 
-def _read_table(file: Path, files: dict[str, Path], remarks: list[Remark]) -> pd.DataFrame:
-    table = read_text_table(file, columns=("image", "label"), filled=("image", "label"))
+def _read_table(file: Path, files: dict[str, Path], found: Findings) -> tuple[pd.DataFrame, bool]:
+    """Return the rows whose picture is there, and whether any of them says to which lesion or patient it belongs."""
+    table = read_text_table(
+        file,
+        columns=("image", "label"),
+        filled=("image", "label"),
+        also=("lesion_id", "patient_id", "age", *_OPTIONAL),
+        spellings=_SPELLINGS,
+    )
+    rows = _match_pictures(table, file.name, files, found)
+    lesions = _read_lesions(rows, found)
+    result = pd.DataFrame({"image_id": rows["image_id"], "dx": rows["label"], "lesion_id": lesions})
+    result["path"] = [files[name] for name in rows["image_id"]]
+    result["age"] = _read_ages(_column(rows, "age"), found)
+    for column in _OPTIONAL:
+        result[column] = _column(rows, column).str.lower().replace("", "unknown")
+    lesions_known = bool((lesions != rows["image_id"]).any())
+    if not lesions_known:
+        _warn_of_leaks(found)
+    return result, lesions_known
+
+
+def _match_pictures(table: pd.DataFrame, name: str, files: dict[str, Path], found: Findings) -> pd.DataFrame:
+    """Return the rows whose picture is there, once each, with the column `image_id`."""
     spellings = defaultdict(list)
-    for name in files:
-        spellings[name.lower()].append(name)
-        spellings[name.lower().rpartition(".")[0]].append(name)
-    found = []
+    for file in files:
+        spellings[file.lower()].append(file)
+        spellings[file.lower().rpartition(".")[0]].append(file)
+    matched = []
     for image in table["image"]:
         spelled = image.replace("\\", "/").removeprefix("./")
         matches = [spelled] if spelled in files else spellings.get(spelled.lower(), [])
         if len(matches) > 1:
-            raise DataError(f"{image} in {file.name} may be any of {listed(matches)}; write the ending too.")
-        found.append(matches[0] if matches else None)
-    table["image_id"] = found
+            raise DataError(f"{image} in {name} may be any of {listed(matches)}; write the ending too.")
+        matched.append(matches[0] if matches else None)
+    table = table.assign(image_id=pd.Series(matched, dtype=object))
     absent = table.loc[table["image_id"].isna(), "image"]
     if len(absent):
-        remarks.append(
-            Remark("picture_absent", f"{len(absent)} listed pictures are absent: {listed(absent)}; left out.")
-        )
-    rows = table[table["image_id"].notna()].reset_index(drop=True)
+        found.tell("picture_absent", f"{len(absent)} listed pictures are absent: {listed(absent)}; left out.")
+    rows = table[table["image_id"].notna()]
     if rows.empty:
-        raise DataError(f"None of the {len(table)} pictures listed in {file.name} was found.")
-    repeated = sorted(rows.loc[rows["image_id"].duplicated(), "image_id"].unique())
-    if repeated:
-        raise DataError(f"Repeated pictures in {file.name}: {listed(repeated)}.")
+        raise DataError(f"None of the {len(table)} pictures listed in {name} was found.")
+    again = rows["image_id"].duplicated()
+    if again.any():
+        sentence = f"Repeated pictures in {name}: {listed(sorted(rows.loc[again, 'image_id'].unique()))}."
+        found.doubt("repeated", sentence, shown="only the first row of each is shown")
     unlisted = sorted(set(files) - set(rows["image_id"]))
     if unlisted:
-        remarks.append(Remark("not_listed", f"{len(unlisted)} pictures are not listed: {listed(unlisted)}; left out."))
+        found.tell("not_listed", f"{len(unlisted)} pictures are not listed: {listed(unlisted)}; left out.")
+    return rows[~again].reset_index(drop=True)
+
+
+def _read_lesions(rows: pd.DataFrame, found: Findings) -> pd.Series:
+    """Return what belongs together: a patient has many lesions, and all of them stay together."""
     lesions = rows["image_id"]
-    if "lesion_id" not in rows and "patient_id" not in rows:
-        remarks.append(_leak_warning())
-    for column in ("lesion_id", "patient_id"):  # a patient has many lesions, and all of them stay together
-        if column in rows:
-            given = ~rows[column].str.lower().isin(["", "na", "nan", "none", "unknown"])
-            if column == "lesion_id":
-                classes = rows[given].groupby("lesion_id")["label"].nunique()
-                torn = sorted(classes.index[classes > 1])
-                if torn:
-                    raise DataError(f"Lesions with more than one class: {listed(torn)}.")
-            lesions = lesions.mask(given, column.removesuffix("_id") + " " + rows[column])
-    result = pd.DataFrame({"image_id": rows["image_id"], "dx": rows["label"], "lesion_id": lesions})
-    result["path"] = [files[name] for name in rows["image_id"]]
-    ages = rows["age"] if "age" in rows else pd.Series("", index=rows.index)
-    result["age"] = pd.to_numeric(ages.replace("", "nan"), errors="coerce")
-    for column in _OPTIONAL:
-        values = rows[column].str.lower() if column in rows else pd.Series("", index=rows.index)
-        result[column] = values.replace("", "unknown")
-    return result
+    for column in ("lesion_id", "patient_id"):
+        ids = _column(rows, column)
+        given = ~ids.str.lower().isin(_NONE)
+        if column == "lesion_id":
+            classes = rows.loc[given, "label"].groupby(ids[given]).nunique()
+            torn = sorted(classes.index[classes > 1])
+            if torn:
+                found.doubt("torn_lesions", f"Lesions with more than one class: {listed(torn)}.", shown="all shown")
+        lesions = lesions.mask(given, column.removesuffix("_id") + " " + ids)
+    return lesions
 
 
-def _unite_copies(rows: pd.DataFrame, remarks: list[Remark]) -> None:
+def _read_ages(texts: pd.Series, found: Findings) -> pd.Series:
+    """Return ages in years; what is no age between 0 and 120 counts as unknown and is told."""
+    ages = pd.to_numeric(texts.replace("", "nan"), errors="coerce").astype(float)
+    ages = ages.where(ages.between(0, 120))
+    wrong = ages.isna() & ~texts.str.lower().isin(_NONE)
+    if wrong.any():
+        told = listed(sorted(texts[wrong].unique()))
+        found.tell("no_age", f"{wrong.sum():,} pictures have an age that is none: {told}; counted as unknown.")
+    return ages
+
+
+def _column(rows: pd.DataFrame, column: str) -> pd.Series:
+    return rows[column] if column in rows else pd.Series("", index=rows.index, dtype=str)
+
+
+def _unite_copies(rows: pd.DataFrame, found: Findings) -> None:
     """Let identical files share a lesion, in place; the same picture with two classes is an error."""
     copies = rows.groupby([hash_file(path) for path in rows["path"]])
     united = 0
@@ -205,24 +249,25 @@ def _unite_copies(rows: pd.DataFrame, remarks: list[Remark]) -> None:
         united += len(lesions) - 1
         rows.loc[rows["lesion_id"].isin(lesions), "lesion_id"] = lesions[0]
     if united:
-        remarks.append(Remark("copies", f"{united} pictures are copies of others; they stay together in the split."))
+        found.tell("copies", f"{united} pictures are copies of others; they stay together in the split.")
 
 
-def _check_classes(rows: pd.DataFrame) -> None:
+def _check_classes(rows: pd.DataFrame, found: Findings) -> None:
     lesions = rows.groupby("dx")["lesion_id"].nunique()
+    shown = "enough to look at, not to learn from"
     if len(lesions) == 1:
-        raise DataError(f"All {len(rows)} pictures have the class {lesions.index[0]!r}; telling apart takes two.")
-    few = lesions[lesions < FEWEST_LESIONS]
-    if len(few):
-        counts = (rows["dx"] == few.index[0]).sum()
-        raise DataError(
-            f"The class {few.index[0]!r} has {counts} pictures of {few.iloc[0]} lesions; train, valid and test need "
-            f"at least {FEWEST_LESIONS} lesions together. Add pictures or leave the class out."
+        sentence = f"All {len(rows)} pictures have the class {lesions.index[0]!r}; telling apart takes two."
+        found.doubt("one_class", sentence, shown=shown)
+    for code, count in lesions[lesions < FEWEST_LESIONS].items():
+        sentence = (
+            f"The class {code!r} has {(rows['dx'] == code).sum()} pictures of {count} lesions; train, valid and test "
+            f"need at least {FEWEST_LESIONS} lesions together."
         )
+        found.doubt("few_lesions", sentence, shown=shown, advice="Add pictures or leave the class out.")
 
 
-def _leak_warning() -> Remark:
-    return Remark(
+def _warn_of_leaks(found: Findings) -> None:
+    found.tell(
         "no_lesions",
         "No lesion ids: each picture counts as a lesion of its own, so pictures of one lesion may fall on both sides "
         "of the split and the figures may flatter. Give a table with the column lesion_id.",

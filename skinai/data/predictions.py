@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from skinai.artefacts import write_atomic
-from skinai.data.metadata import listed
+from skinai.data.tables import listed
 from skinai.errors import DataError
 from skinai.labels import HAM10000, LabelSet
 

@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from skinai.artefacts import write_atomic
-from skinai.data.metadata import listed
+from skinai.data.metadata import METADATA_FILE, DataFolder
+from skinai.data.tables import listed
 from skinai.errors import DataError
 
 SUBSETS = ("train", "valid", "test")
@@ -37,15 +38,24 @@ def read_near_duplicates(folder: Path | None = None) -> list[tuple[str, str]]:
         If the folder's list cannot be read or has a row without a picture.
     """
     with resources.as_file(resources.files("skinai.data").joinpath("near_duplicates.csv")) as shipped:
-        pairs = _read_pairs(shipped)
+        pairs = read_pairs(shipped)
     if folder is not None and (own := Path(folder) / "near_duplicates.csv").is_file():
-        pairs |= _read_pairs(own)
+        pairs |= read_pairs(own)
     return sorted(pairs)
 
 
-def _read_pairs(path: Path) -> set[tuple[str, str]]:
+def read_pairs(path: Path) -> set[tuple[str, str]]:
+    """Return the pairs of near-identical pictures in a table with `image_id_a` and `image_id_b`.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read or has a row without a picture.
+    """
     try:
         table = pd.read_csv(path, dtype=str, encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist.") from error
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise DataError(f"{path.name} is not a comma-separated UTF-8 table.") from error
     columns = ["image_id_a", "image_id_b"]
@@ -54,6 +64,21 @@ def _read_pairs(path: Path) -> set[tuple[str, str]]:
     if table[columns].isna().any(axis=None):
         raise DataError(f"{path.name} has rows without a picture.")
     return {(min(pair), max(pair)) for pair in zip(table["image_id_a"], table["image_id_b"], strict=True)}
+
+
+def require_lesions(data: DataFolder) -> None:
+    """Refuse a table of pixels whose lesions are unknown: a split by lesion would be one by picture.
+
+    Raises
+    ------
+    DataError
+        If it was read without the metadata.
+    """
+    if data.pixels is not None and not data.lesions_known:
+        raise DataError(
+            f"{data.path.name} has no lesion ids, so it cannot be split by lesion: give HAM10000's metadata too "
+            f"(--metadata {METADATA_FILE})."
+        )
 
 
 def split_lesions(

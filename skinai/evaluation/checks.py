@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 
 from skinai.artefacts import hash_file, predictions_file
-from skinai.data.metadata import listed
 from skinai.data.predictions import probability_matrix, read_predictions
 from skinai.data.split import SPLIT_FILE, find_leaks, read_near_duplicates, read_split
+from skinai.data.tables import listed
 from skinai.errors import DataError
 from skinai.evaluation import metrics
 from skinai.evaluation.comparison import subtract

@@ -14,8 +14,8 @@ import pandas as pd
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from skinai.artefacts import write_atomic
-from skinai.data.metadata import listed
 from skinai.data.predictions import SUBGROUPS, check_probabilities, probability_matrix
+from skinai.data.tables import listed
 from skinai.errors import DataError
 from skinai.labels import HAM10000, LabelSet
 

@@ -1,10 +1,12 @@
-"""A report, its checks, a comparison and a challenge score as plain text, for the command line."""
+"""Reports, checks, comparisons, scores and audits as plain text, for the command line."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
+from skinai.data.audit import Audit
+from skinai.data.split_audit import SplitAudit
 from skinai.evaluation.checks import Check
 from skinai.evaluation.comparison import Comparison
 from skinai.evaluation.report import EvaluationReport
@@ -48,6 +50,61 @@ def format_report(report: EvaluationReport) -> str:
     ]
     for code, row in zip(report.labels.codes, report.confusion, strict=True):
         lines.append(f"{code:<7}" + "".join(f"{count:>7}" for count in row))
+    return "\n".join(lines)
+
+
+def format_audit(audit: Audit) -> str:
+    """Return an audit of a data folder: counts, sizes, findings and every pair of different lesions."""
+    published = audit.counts["published"].notna().all()
+    head = f"{'':<8}{'listed':>8}{'lesions':>9}{'present':>9}" + (
+        f"{'published':>11}{'lesions':>9}" if published else ""
+    )
+    lines = [audit.source, "", head]
+    for row in audit.counts.itertuples():
+        line = f"{row.dx:<8}{row.listed:>8,}{row.lesions:>9,}{row.present:>9,}"
+        lines.append(line + (f"{row.published:>11,.0f}{row.published_lesions:>9,.0f}" if published else ""))
+    totals = audit.counts[["listed", "lesions", "present"]].sum()
+    line = f"{'all':<8}{totals['listed']:>8,}{totals['lesions']:>9,}{totals['present']:>9,}"
+    if published:
+        line += f"{audit.counts['published'].sum():>11,.0f}{audit.counts['published_lesions'].sum():>9,.0f}"
+    sizes = ", ".join(
+        f"{row.width_px} x {row.height_px} ({row.pictures:,})" for row in audit.sizes.head(8).itertuples()
+    )
+    lines += [line, "", f"sizes: {sizes}{' and more' if len(audit.sizes) > 8 else ''}", ""]
+    lines += [f"{finding.count:>7,}  {finding.code:<22}{finding.sentence}" for finding in audit.findings]
+    if len(audit.across):
+        lines += ["", "pairs of different lesions (look at each: two lesions can look alike)"]
+        for pair in audit.across.itertuples():
+            known = "published" if pair.known else ""
+            lines.append(
+                f"{pair.image_a:<16}{pair.image_b:<16}{pair.kind:<14}{pair.matches:>4} matches  "
+                f"{pair.similarity:>6.3f}  {pair.dx_a} {pair.dx_b}  {known}".rstrip()
+            )
+    return "\n".join(lines)
+
+
+def format_split_audit(audit: SplitAudit) -> str:
+    """Return the leaks of a split by class and subset, and what is divided."""
+    lines = [f"{'':<24}{'subset':<8}{'pictures':>9}{'by lesion':>11}{'by pair':>9}{'leaked':>9}{'by chance':>11}"]
+    for row in audit.leaks.itertuples():
+        lines.append(
+            f"{row.dx:<24}{row.subset:<8}{row.pictures:>9,}{row.by_lesion:>11,}{row.by_pair:>9,}"
+            f"{row.share:>9.1%}{row.expected:>11.1%}"
+        )
+    lines += [
+        "",
+        "leaked: the lesion, or a near-identical picture, is in train; by chance: the same for a random split by",
+    ]
+    lines += ["picture of these sizes."]
+    if audit.is_clean:
+        lines.append("No lesion and no near-identical pair lies on two sides.")
+    else:
+        lines.append(f"On two sides: {len(audit.lesions):,} lesions and {len(audit.pairs):,} near-identical pairs.")
+        lines += [f"  {pair}" for pair in audit.pairs]
+    if audit.not_listed:
+        lines.append(f"{len(audit.not_listed):,} pictures of the split are not in the data; left out.")
+    if audit.not_split:
+        lines.append(f"{len(audit.not_split):,} pictures of the data are not in the split.")
     return "\n".join(lines)
 
 

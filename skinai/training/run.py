@@ -20,10 +20,11 @@ from PIL import Image
 from skinai.artefacts import hash_file, predictions_file, remove_stale_temporaries, write_atomic, write_json
 from skinai.data.drawing import draw_lesion
 from skinai.data.images import FrameRule, frame_picture
-from skinai.data.metadata import DataFolder, Remark, listed
+from skinai.data.metadata import DataFolder, Remark
 from skinai.data.predictions import GATE_COLUMN, build_predictions, read_predictions, write_predictions
 from skinai.data.split import SPLIT_FILE, check_split, read_near_duplicates, read_split
 from skinai.data.summary import DATASET_FILE, build_summary
+from skinai.data.tables import listed
 from skinai.errors import DataError, UsageError
 from skinai.labels import HAM10000, LabelSet
 from skinai.model.architectures import LOGITS, finish_network

@@ -57,61 +57,163 @@ def draw_no_probabilities(labels: LabelSet, colours: Palette) -> go.Figure:
     return _as_shares(_draw_bars(labels.names, *nothing, colours.plain, colours, hover=""))
 
 
-def draw_counts(counts: pd.Series, labels: LabelSet, colours: Palette, *, unit: str) -> go.Figure:
-    """Draw one bar a diagnosis, in the fixed order.
+def draw_facet(
+    counts: pd.DataFrame,
+    names: Sequence[str],
+    colours: Palette,
+    *,
+    facet: str,
+    unit: str,
+    chosen: Sequence[str],
+    labels: LabelSet | None,
+) -> go.Figure:
+    """Draw one bar a value of a facet; each can be clicked, and names its filter as ``facet:value``.
 
     Parameters
     ----------
-    counts : Series
-        Code to count.
-    labels : LabelSet
+    counts : DataFrame
+        One row a value, one column a class.
+    names : sequence of str
+        What the values are called.
     colours : Palette
-    unit : str
-        ``"pictures"`` or ``"lesions"``.
+    facet, unit : str
+    chosen : sequence of str
+        The values that are filtered by; where there are some, the others are faint.
+    labels : LabelSet or None
+        Divide each bar by class, in these colours; None draws one colour.
     """
-    names = [labels.by_code(code).name for code in counts.index]
-    texts = [f"{count:,}" for count in counts]
-    figure = _draw_bars(names, counts.tolist(), texts, colours.highlight, colours, hover="%{x:,} " + unit)
-    return figure.update_xaxes(range=[0, counts.max() * 1.18], title_text=unit)
-
-
-def draw_breakdown(table: pd.DataFrame, labels: LabelSet, colours: Palette, *, unit: str, share: bool) -> go.Figure:
-    """Draw stacked bars: one bar a row of `table`, one part a diagnosis.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Index: what it is broken down by; one column a code.
-    labels : LabelSet
-    colours : Palette
-    unit : str
-    share : bool
-        Draw each row as 100 %.
-    """
-    values = table.div(table.sum(axis=1), axis=0) if share else table
-    class_colours = pick_colours(labels)
-    figure = go.Figure(
-        [
+    entries = [[f"{facet}:{value}"] for value in counts.index]
+    strength = [1.0 if not chosen or value in chosen else 0.3 for value in counts.index]
+    shared = {"y": [html.escape(name) for name in names], "orientation": "h", "customdata": entries}
+    hover = "%{x:,} " + unit + "<extra></extra>"
+    if labels is None:
+        totals = counts.sum(axis=1)
+        figure = go.Figure(
             go.Bar(
-                x=values[code],
-                y=[str(value) for value in values.index],
-                name=labels.by_code(code).name,
-                orientation="h",
-                marker_color=class_colours[code],
-                marker_line={"width": 0.5, "color": "rgba(127,127,127,0.6)"},
-                customdata=table[code],
-                hovertemplate="%{y}, %{fullData.name}: %{customdata:,} " + unit + "<extra></extra>",
+                x=totals,
+                text=[f"{total:,}" for total in totals],
+                textposition="outside",
+                textfont_color=colours.text,
+                cliponaxis=False,
+                marker={"color": colours.highlight, "opacity": strength},
+                hovertemplate="%{y}: " + hover,
+                **shared,
             )
-            for code in table.columns
-        ]
-    )
-    legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "traceorder": "normal"}
-    figure.update_layout(barmode="stack", legend=legend)
+        )
+        figure.update_xaxes(range=[0, max(int(totals.max()), 1) * 1.2])
+    else:
+        class_colours = pick_colours(labels)
+        figure = go.Figure(
+            [
+                go.Bar(
+                    x=counts[code],
+                    name=labels.by_code(code).name,
+                    marker={
+                        "color": class_colours[code],
+                        "opacity": strength,
+                        "line": {"width": 0.5, "color": "rgba(127,127,127,0.6)"},
+                    },
+                    hovertemplate="%{y}, %{fullData.name}: " + hover,
+                    **shared,
+                )
+                for code in counts.columns
+                if code in labels.codes
+            ]
+        )
+        legend = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "traceorder": "normal"}
+        figure.update_layout(barmode="stack", legend=legend)
     figure.update_yaxes(autorange="reversed", automargin=True, fixedrange=True, type="category")
-    figure.update_xaxes(
-        title=f"share of {unit}" if share else unit, tickformat=".0%" if share else ",", fixedrange=True
+    figure.update_xaxes(title=unit, fixedrange=True, tickformat=",")
+    legend_px = 0 if labels is None else 110
+    return frame_figure(figure, colours, height=110 + legend_px + 30 * max(len(counts), 3), bottom=45 + legend_px)
+
+
+def draw_pyramid(
+    counts: pd.DataFrame, colours: Palette, *, unit: str, chosen: tuple[Sequence[str], Sequence[str]]
+) -> go.Figure:
+    """Draw an age pyramid: female to the left, male to the right; each bar can be clicked.
+
+    Parameters
+    ----------
+    counts : DataFrame
+        One row an age band, one column a sex.
+    colours : Palette
+    unit : str
+    chosen : pair of sequences of str
+        The age bands and the sexes that are filtered by.
+    """
+    bands, sexes = chosen
+    figure = go.Figure()
+    for sex, sign, colour in (("female", -1, colours.highlight), ("male", 1, colours.plain)):
+        values = counts.get(sex, pd.Series(0, index=counts.index))
+        strength = [
+            1.0 if (not bands or band in bands) and (not sexes or sex in sexes) else 0.3 for band in counts.index
+        ]
+        figure.add_bar(
+            x=sign * values,
+            y=list(counts.index),
+            name=sex,
+            orientation="h",
+            marker={"color": colour, "opacity": strength},
+            text=[f"{value:,}" for value in values],
+            textposition="outside",
+            textfont_color=colours.text,
+            cliponaxis=False,
+            customdata=[[f"age_band:{band}|sex:{sex}"] for band in counts.index],
+            hovertemplate="%{y}, " + sex + ": %{text} " + unit + "<extra></extra>",
+        )
+    reach = 1.25 * max(int(counts.to_numpy().max()), 1)
+    figure.update_layout(barmode="relative", legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0})
+    figure.update_yaxes(automargin=True, fixedrange=True, type="category", title="age in years")
+    figure.update_xaxes(range=[-reach, reach], showticklabels=False, fixedrange=True, title=unit)
+    return frame_figure(figure, colours, height=150 + 30 * len(counts))
+
+
+def draw_cross(
+    counts: pd.DataFrame,
+    shares: pd.DataFrame,
+    rows: Sequence[str],
+    heads: Sequence[str],
+    colours: Palette,
+    *,
+    as_share: bool,
+) -> go.Figure:
+    """Draw two facets against each other as a heat map with its numbers.
+
+    Parameters
+    ----------
+    counts, shares : DataFrame of the same shape
+        The colour is the share; the number is either.
+    rows, heads : sequence of str
+        What rows and columns are called.
+    colours : Palette
+    as_share : bool
+    """
+    top = float(shares.to_numpy(na_value=0.0).max()) or 1.0
+    figure = go.Figure(
+        go.Heatmap(
+            z=shares.to_numpy(na_value=0.0),
+            x=[html.escape(head) for head in heads],
+            y=[html.escape(row) for row in rows],
+            colorscale="Cividis",
+            zmin=0,
+            zmax=top,
+            xgap=2,
+            ygap=2,
+            hoverinfo="skip",
+            showscale=False,
+        )
     )
-    return frame_figure(figure, colours, height=210 + 30 * len(table), bottom=150)
+    for row, value in enumerate(counts.index):
+        for column, other in enumerate(counts.columns):
+            share = shares.iloc[row, column]
+            text = f"{counts.loc[value, other]:,}" if not as_share else ("" if pd.isna(share) else f"{share:.0%}")
+            # White up to .475 of the scale and black above keeps every number at 4.5:1 or more on its cell.
+            ink = "#FFFFFF" if pd.isna(share) or share / top < 0.475 else "#000000"
+            figure.add_annotation(x=column, y=row, text=text, showarrow=False, font={"color": ink, "size": 12})
+    figure.update_yaxes(autorange="reversed", automargin=True, fixedrange=True, type="category")
+    figure.update_xaxes(automargin=True, fixedrange=True, type="category", tickangle=-30)
+    return frame_figure(figure, colours, height=200 + 30 * len(counts))
 
 
 def draw_leak(found: Sequence[SplitDifference], names: Sequence[str], figure: str, colours: Palette) -> go.Figure:

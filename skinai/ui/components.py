@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import logging
 import math
+import re
 import shlex
 from collections.abc import Callable
 
@@ -54,6 +55,15 @@ def name_folder(bundle: Bundle) -> str:
     """Return a model folder as a command started in the checkout takes it."""
     folder = bundle.folder.resolve()
     return shlex.quote(str(folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder))
+
+
+def plain(text: object) -> str:
+    """Return text from a data set so that Markdown shows it as it stands.
+
+    >>> plain("a_b [x](http://y)")
+    'a\\\\_b \\\\[x\\\\](http\\\\://y)'
+    """
+    return re.sub(r"([\\`*_{}\[\]<>#|$~:])", r"\\\1", str(text))
 
 
 def show_figure(figure: go.Figure, *, alt: str, key: str, on_select: Callable[[], None] | None = None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +17,13 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from skinai.artefacts import hash_file, predictions_file
-from skinai.data.metadata import find_data_folder, read_data_folder
+from skinai.artefacts import cache_folder, hash_file, predictions_file
+from skinai.data.audit import Audit, hash_state, read_audit, write_audit
+from skinai.data.facets import SummaryFacets, TableFacets, build_facets
+from skinai.data.metadata import DataFolder, find_data_folder
 from skinai.data.predictions import read_predictions
-from skinai.data.split import SPLIT_FILE
+from skinai.data.sources import read_source
+from skinai.data.split import SPLIT_FILE, read_split
 from skinai.data.summary import DATASET_FILE, DatasetSummary, read_summary
 from skinai.errors import DataError, SkinaiError
 from skinai.evaluation.checks import Check, check_folder
@@ -204,8 +208,78 @@ def load_claim_reports() -> dict[str, EvaluationReport]:
     return reports
 
 
+def load_data() -> DataFolder | None:
+    """Return the data at hand: the folder or table named by ``SKINAI_DATA``; None where there is none.
+
+    ``SKINAI_TABLE`` names a table of one's own pictures.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read.
+    """
+    folder = _data_folder()
+    if not folder:
+        return None
+    table = os.environ.get("SKINAI_TABLE", "")
+    return _load_data(folder, table, _data_changed_at(Path(folder), table))
+
+
+def load_table_facets(bundle: Bundle) -> TableFacets:
+    """Return the rows of the data at hand, with the subsets of the model's split where it is about them.
+
+    Raises
+    ------
+    DataError
+        If there are no data, or they cannot be read.
+    """
+    folder, table = _data_folder(), os.environ.get("SKINAI_TABLE", "")
+    path = bundle.folder / SPLIT_FILE
+    return _load_facets(folder, table, _data_changed_at(Path(folder), table), str(path), _changed_at(path))
+
+
+def load_summary_facets(bundle: Bundle) -> SummaryFacets:
+    """Return the counts of the data a model was trained on.
+
+    Raises
+    ------
+    DataError
+        If they are missing or damaged.
+    """
+    return SummaryFacets(bundle.labels, load_summary(bundle.folder))
+
+
+def load_audit(data: DataFolder) -> Audit | None:
+    """Return the audit that was made of these data as they are now, on the command line or on the page."""
+    try:
+        return read_audit(audit_file(data))
+    except DataError:
+        return None
+
+
+def keep_audit(data: DataFolder, audit: Audit) -> None:
+    """Keep an audit for the next visitor; where it cannot be written, it is shown once."""
+    try:
+        write_audit(audit, audit_file(data))
+    except OSError:
+        LOG.warning("The audit could not be kept in %s.", audit_file(data).parent)
+
+
+def audit_file(data: DataFolder) -> Path:
+    """Return where the audit of these data, as they are now, is kept."""
+    return cache_folder() / "audits" / f"{hash_state(data)[:32]}.json"
+
+
 def _find_pictures() -> dict[str, Path]:
-    return _read_data(_data_folder())
+    """Return the path of each picture of HAM10000 at hand."""
+    try:
+        data = load_data()
+    except SkinaiError:
+        LOG.warning("The data folder cannot be read; no picture of it is shown.")
+        return {}
+    if data is None or data.labels is not HAM10000 or data.pixels is not None:
+        return {}
+    return dict(zip(data.present["image_id"], data.present["path"], strict=True))
 
 
 def _data_folder() -> str:
@@ -213,6 +287,12 @@ def _data_folder() -> str:
         return str(find_data_folder(None))
     except SkinaiError:
         return ""
+
+
+def _data_changed_at(folder: Path, table: str) -> tuple[int, ...]:
+    """Return the times of change of a data folder, of what lies in it, and of its table."""
+    inside = sorted(folder.iterdir()) if folder.is_dir() else []
+    return tuple(_changed_at(path) for path in (folder, *inside, *([Path(table)] if table else [])))
 
 
 def _report_changed_at(folder: Path) -> tuple[int, ...]:
@@ -269,14 +349,20 @@ def _load_predictions(path: str, changed_at: int, expected_hash: str, _labels: L
     return read_predictions(Path(path), _labels)
 
 
+@st.cache_resource(max_entries=1, show_spinner="Reading the data folder")
+def _load_data(folder: str, table: str, changed_at: tuple[int, ...]) -> DataFolder:
+    return read_source(Path(folder), table_file=Path(table) if table else None, for_training=False)
+
+
 @st.cache_resource(max_entries=1, show_spinner=False)
-def _read_data(folder: str) -> dict[str, Path]:
-    """Return the path of each picture of HAM10000."""
-    if not folder:
-        return {}
+def _load_facets(
+    folder: str, table: str, changed_at: tuple[int, ...], split: str, split_changed_at: int
+) -> TableFacets:
+    data = _load_data(folder, table, changed_at)
     try:
-        present = read_data_folder(Path(folder)).present
-    except SkinaiError:
-        LOG.warning("The data folder %s is no HAM10000 folder; no picture of it is shown.", folder)
-        return {}
-    return dict(zip(present["image_id"], present["path"], strict=True))
+        subsets = read_split(Path(split))
+    except DataError:
+        subsets = None
+    if subsets is not None and not set(subsets["image_id"]) & set(data.table["image_id"]):
+        subsets = None
+    return build_facets(data, subsets)

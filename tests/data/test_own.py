@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import encode
+from test_tables import REFUSED_TEXT, SAME, WIDER, said, write
 
 from skinai.data.drawing import draw_lesion
 from skinai.data.own import read_pictures
@@ -183,3 +184,156 @@ def test_hidden_and_other_files_are_no_pictures_and_links_are_followed(class_fol
     data = read_pictures(class_folders)
     assert data.labels.codes == ("dark", "linked", "pale")
     assert "1 files are not .jpg or .png pictures: pale/scan.tif" in data.remarks[0].sentence
+
+
+NAMES = ["image", "label", "lesion_id", "age", "sex"]
+ROWS = [
+    [f"{code}/{number}.jpg", code.title(), f"{code}-{number // 2}", str(30 + number), ("male", "")[number % 2]]
+    for code in ("dark", "pale")
+    for number in range(6)
+]
+LOOKING = {"for_training": False}
+
+
+@pytest.fixture
+def own_table(class_folders):
+    path = class_folders.parent / "table.csv"
+    path.write_bytes(write(NAMES, ROWS))
+    return path
+
+
+@pytest.mark.parametrize("change", [*SAME.values(), *WIDER.values()], ids=[*SAME, *WIDER])
+def test_a_copy_of_the_table_in_another_form_reads_the_same(class_folders, own_table, change):
+    clean = read_pictures(class_folders, table_file=own_table, **LOOKING)
+    own_table.write_bytes(change(NAMES, ROWS))
+    data = read_pictures(class_folders, table_file=own_table, **LOOKING)
+    pd.testing.assert_frame_equal(data.table, clean.table)
+    assert (data.remarks, data.labels) == (clean.remarks, clean.labels)
+
+
+@pytest.mark.parametrize(("change", "sentence"), REFUSED_TEXT.values(), ids=REFUSED_TEXT)
+def test_a_copy_of_the_table_that_cannot_be_read_is_one_sentence(class_folders, own_table, change, sentence):
+    own_table.write_bytes(change(NAMES, ROWS))
+    with pytest.raises(DataError) as refusal:
+        read_pictures(class_folders, table_file=own_table)
+    assert str(refusal.value).endswith(said(sentence, "table.csv", NAMES, ROWS))
+
+
+def test_columns_of_the_table_are_there_once(class_folders, own_table):
+    own_table.write_bytes(write(["picture", *NAMES[1:]], ROWS))
+    with pytest.raises(DataError, match=r"^Missing columns in table\.csv: \['image'\]\. It has: \['picture', 'label'"):
+        read_pictures(class_folders, table_file=own_table)
+    own_table.write_bytes(write([*NAMES, "Image"], [[*row, ""] for row in ROWS]))
+    with pytest.raises(DataError, match=r"^table\.csv has columns twice: 'image'\.$"):
+        read_pictures(class_folders, table_file=own_table)
+
+
+def test_one_row_can_be_looked_at(class_folders, own_table):
+    own_table.write_bytes(write(NAMES, ROWS[:1]))
+    with pytest.raises(DataError, match="All 1 pictures have the class 'Dark'"):
+        read_pictures(class_folders, table_file=own_table)
+    data = read_pictures(class_folders, table_file=own_table, **LOOKING)
+    assert [remark.code for remark in data.remarks] == ["not_listed", "one_class", "few_lesions"]
+    assert data.remarks[1].sentence == (
+        "All 1 pictures have the class 'Dark'; telling apart takes two; enough to look at, not to learn from."
+    )
+
+
+def test_a_table_that_is_not_there_is_a_sentence(class_folders):
+    (class_folders / "notes.txt").write_text("")
+    with pytest.raises(DataError, match=r"^absent\.csv is missing in "):
+        read_pictures(class_folders, table_file=class_folders / "absent.csv")
+
+
+@pytest.mark.parametrize("first", range(6))
+def test_the_label_has_one_of_six_names_the_first_of_them_counts(class_folders, own_table, first):
+    columns = ["label", "group", "condition", "dx", "class", "diagnosis"][first:]
+    rows = [[row[0], *(f"{column} {row[1]}" for column in columns)] for row in ROWS]
+    own_table.write_bytes(write(["image", *columns], rows))
+    data = read_pictures(class_folders, table_file=own_table)
+    assert data.labels.codes == (f"{columns[0]} Dark", f"{columns[0]} Pale")
+
+
+def test_a_block_belongs_together_like_a_patient(class_folders, own_table):
+    rows = [[row[0], "skin-spot", row[1], f"block-{at % 5}"] for at, row in enumerate(ROWS)]
+    own_table.write_bytes(write(["image", "group", "condition", "block"], rows))
+    data = read_pictures(class_folders, table_file=own_table, **LOOKING)
+    assert data.labels.codes == ("skin-spot",)
+    assert data.table["lesion_id"].nunique() == 5
+    assert data.lesions_known
+    assert data.source == "pictures listed in table.csv"
+    split = split_lesions(data.table)
+    assert split.groupby("lesion_id")["subset"].nunique().max() == 1
+
+
+def test_the_table_may_lie_among_the_pictures(class_folders):
+    inside = class_folders / "photographs.csv"
+    inside.write_bytes(write(NAMES, ROWS))
+    told = read_pictures(class_folders, table_file=inside, **LOOKING).remarks
+    assert {remark.code for remark in told} == {"few_lesions"}
+    told = read_pictures(class_folders, **LOOKING).remarks
+    assert told[0].sentence == "1 files are not .jpg or .png pictures: photographs.csv; left out."
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "remark"),
+    [
+        (lambda rows: [*rows, rows[0]], "repeated", "Repeated pictures in table.csv: dark/0.jpg; only the first row"),
+        (
+            lambda rows: [[*row[:2], row[0].split("/")[1], *row[3:]] for row in rows],
+            "torn_lesions",
+            "Lesions with more than one class: 0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg, 5.jpg; all shown.",
+        ),
+        (
+            lambda rows: [[*row[:2], row[1], *row[3:]] for row in rows],
+            "few_lesions",
+            "The class 'Dark' has 6 pictures of 1 lesions; train, valid and test need at least 5 lesions together; "
+            "enough to look at, not to learn from.",
+        ),
+    ],
+)
+def test_doubtful_rows_are_refused_for_training_and_told_otherwise(class_folders, own_table, change, code, remark):
+    own_table.write_bytes(write(NAMES, change(ROWS)))
+    with pytest.raises(DataError) as refusal:
+        read_pictures(class_folders, table_file=own_table)
+    assert str(refusal.value).removesuffix(".").split("; ")[0] in remark
+    data = read_pictures(class_folders, table_file=own_table, **LOOKING)
+    told = [item.sentence for item in data.remarks if item.code == code]
+    assert told[0].startswith(remark)
+    assert len(data.table) == 12
+
+
+def test_few_pictures_or_one_class_or_copies_can_be_looked_at(tmp_path):
+    write_pictures(tmp_path / "own", ["x/0.jpg", "x/1.jpg"])
+    (tmp_path / "own" / "x" / "2.jpg").write_bytes((tmp_path / "own" / "x" / "0.jpg").read_bytes())
+    data = read_pictures(tmp_path / "own", **LOOKING)
+    assert data.labels.codes == ("x",)
+    assert not data.lesions_known
+    assert [remark.code for remark in data.remarks] == ["no_lesions", "one_class", "few_lesions"]
+    (tmp_path / "own" / "y").mkdir()
+    (tmp_path / "own" / "y" / "0.jpg").write_bytes((tmp_path / "own" / "x" / "0.jpg").read_bytes())
+    assert len(read_pictures(tmp_path / "own", **LOOKING).table) == 4
+
+
+def test_pictures_that_are_only_looked_at_are_not_opened(class_folders, monkeypatch):
+    def fail(path):
+        raise AssertionError(path)
+
+    monkeypatch.setattr("skinai.data.own.hash_file", fail)
+    assert len(read_pictures(class_folders, **LOOKING).table) == 12
+
+
+def test_ages_that_are_none_count_as_unknown_and_are_told(class_folders, own_table):
+    ages = ["old", "-1", "150", "unknown", "", "40"] * 2
+    own_table.write_bytes(write(NAMES, [[*row[:3], age, row[4]] for row, age in zip(ROWS, ages, strict=True)]))
+    data = read_pictures(class_folders, table_file=own_table, **LOOKING)
+    assert data.table["age_band"].tolist() == ["unknown"] * 5 + ["35-49"] + ["unknown"] * 5 + ["35-49"]
+    told = {remark.code: remark.sentence for remark in data.remarks}
+    assert told["no_age"] == "6 pictures have an age that is none: -1, 150, old; counted as unknown."
+
+
+def test_a_table_whose_lesion_ids_are_all_empty_is_warned_about(class_folders, own_table):
+    own_table.write_bytes(write(NAMES, [[*row[:2], "", *row[3:]] for row in ROWS]))
+    data = read_pictures(class_folders, table_file=own_table)
+    assert not data.lesions_known
+    assert "no_lesions" in {remark.code for remark in data.remarks}

@@ -1,15 +1,19 @@
 """No lesion and no near-identical pair lies on both sides of a split."""
 
+from pathlib import Path
+
+import numpy as np
 import pandas as pd
 import pytest
 
-from skinai.data.metadata import read_data_folder, read_metadata
+from skinai.data.metadata import DataFolder, read_data_folder, read_metadata
 from skinai.data.split import (
     SHARES,
     check_split,
     find_leaks,
     read_near_duplicates,
     read_split,
+    require_lesions,
     rotate_split,
     split_lesions,
     split_pictures,
@@ -182,3 +186,17 @@ def test_a_split_by_picture_leaks_and_is_refused_unless_asked_for(tmp_path):
     with pytest.raises(DataError, match="Lesions in more than one subset"):
         read_split(tmp_path / "split.csv")
     assert len(read_split(tmp_path / "split.csv", by_picture=True)) == len(split)
+
+
+def test_pixels_without_lesion_ids_are_not_split_by_lesion(small_data):
+    table, pixels = table_of(2), np.zeros((3, 8, 8, 3), np.uint8)
+    file = Path("hmnist_28_28_RGB.csv")
+    with pytest.raises(DataError) as refusal:
+        require_lesions(DataFolder(file, table, (), "", lesions_known=False, pixels=pixels))
+    assert str(refusal.value) == (
+        "hmnist_28_28_RGB.csv has no lesion ids, so it cannot be split by lesion: give HAM10000's metadata too "
+        "(--metadata HAM10000_metadata.csv)."
+    )
+    require_lesions(DataFolder(file, table, (), "", pixels=pixels))
+    require_lesions(DataFolder(Path("own"), table, (), "", lesions_known=False))
+    require_lesions(read_data_folder(small_data))

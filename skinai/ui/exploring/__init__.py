@@ -1,0 +1,1 @@
+"""The sections of the data explorer, one file each."""

@@ -1,0 +1,124 @@
+"""What is odd in the data folder: counts, sizes, what is absent or unreadable, copies and near-duplicates."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from skinai import wording
+from skinai.data.audit import Audit, audit_folder, count_classes
+from skinai.data.images import decode_picture, encode_preview
+from skinai.data.metadata import DataFolder
+from skinai.data.sources import describe_source
+from skinai.errors import DataError, PictureError
+from skinai.exports.record import write_table
+from skinai.ui import components, resources
+from skinai.ui.exploring.explored import Explored
+
+_PAIRS_SHOWN = 30
+_PAIR_PX = 220
+
+
+def show(explored: Explored) -> None:
+    """Show the counts at once, and the audit of the pictures once it has been made."""
+    data = explored.data
+    if data is None:
+        st.info(wording.AUDIT_NO_DATA)
+        return
+    st.markdown(wording.AUDIT_SOURCE.format(source=describe_source(data)))
+    _show_counts(data)
+    audit = resources.load_audit(data)
+    if audit is None or not audit.near_searched:
+        st.markdown(wording.AUDIT_COMMAND)
+    if audit is None:
+        if not st.button(wording.AUDIT_QUICK, key="audit"):
+            _show_remarks(data)
+            return
+        audit = _run(data)
+    _show_findings(audit)
+    _show_sizes(audit)
+    _show_pairs(audit, data)
+
+
+def _run(data: DataFolder) -> Audit:
+    bar = st.progress(0.0, text=wording.AUDIT_READING)
+    shown = 0.0
+
+    def tell(step: str, share: float) -> None:
+        nonlocal shown
+        if step == "reading" and (share - shown > 0.01 or share >= 1):
+            shown = share
+            bar.progress(min(share, 1.0), text=wording.AUDIT_READING)
+
+    audit = audit_folder(data, source=describe_source(data), near=False, on_progress=tell)
+    bar.empty()
+    resources.keep_audit(data, audit)
+    return audit
+
+
+def _show_counts(data: DataFolder) -> None:
+    counts = count_classes(data)
+    shown = pd.DataFrame(
+        {
+            "Diagnosis": [components.plain(data.labels.by_code(code).name) for code in counts["dx"]],
+            "Listed": [f"{count:,}" for count in counts["listed"]],
+            "Lesions": [f"{count:,}" for count in counts["lesions"]],
+            "Present": [f"{count:,}" for count in counts["present"]],
+        }
+    )
+    if counts["published"].notna().all():
+        shown["Published"] = [f"{count:,.0f}" for count in counts["published"]]
+        shown["Published lesions"] = [f"{count:,.0f}" for count in counts["published_lesions"]]
+    components.show_table(shown, alt="Pictures of each diagnosis, as listed, as present and as published")
+
+
+def _show_remarks(data: DataFolder) -> None:
+    st.subheader(wording.AUDIT_REMARKS)
+    st.markdown("\n".join(f"- {components.plain(remark.sentence)}" for remark in data.remarks) or wording.AUDIT_NOTHING)
+
+
+def _show_findings(audit: Audit) -> None:
+    st.subheader(wording.AUDIT_FINDINGS)
+    rows = [{"Found": f"{finding.count:,}", "What": components.plain(finding.sentence)} for finding in audit.findings]
+    components.show_table(pd.DataFrame(rows), alt="What the audit looked for and found")
+
+
+def _show_sizes(audit: Audit) -> None:
+    st.subheader(wording.AUDIT_SIZES)
+    rows = [
+        {"Width": f"{row.width_px} px", "Height": f"{row.height_px} px", "Pictures": f"{row.pictures:,}"}
+        for row in audit.sizes.head(12).itertuples()
+    ]
+    components.show_table(pd.DataFrame(rows), alt="Sizes of the pictures")
+    if len(audit.sizes) > len(rows):
+        st.caption(wording.AUDIT_MORE_SIZES.format(count=len(audit.sizes) - len(rows)))
+
+
+def _show_pairs(audit: Audit, data: DataFolder) -> None:
+    pairs = audit.across
+    st.subheader(wording.AUDIT_PAIRS)
+    if pairs.empty:
+        st.markdown(wording.AUDIT_NO_PAIRS if audit.near_searched else wording.AUDIT_NO_COPIES)
+        return
+    st.markdown(wording.AUDIT_PAIRS_REMARK.format(count=len(pairs), known=int(pairs["known"].sum())))
+    columns = [str(column) for column in pairs.columns]
+    st.download_button(
+        wording.AUDIT_TAKE_PAIRS,
+        write_table(columns, pairs.astype(object).to_numpy().tolist()),
+        "near_duplicates.csv",
+        "text/csv",
+        on_click="ignore",
+    )
+    paths = dict(zip(data.table["image_id"], data.table["path"], strict=True))
+    for pair in pairs.head(_PAIRS_SHOWN).itertuples():
+        left, right, said = st.columns([1, 1, 2], vertical_alignment="center")
+        for column, image, code in ((left, pair.image_a, pair.dx_a), (right, pair.image_b, pair.dx_b)):
+            text = f"{image}, {data.labels.by_code(code).name.lower() if code in data.labels.codes else code}"
+            try:
+                picture = decode_picture(paths[image].read_bytes())
+                column.image(encode_preview(picture, max_side_px=_PAIR_PX), width="stretch", alt=text)
+            except (OSError, PictureError, DataError, AttributeError, KeyError):
+                column.caption(wording.NO_PICTURE)
+            column.caption(components.plain(text))
+        known = wording.AUDIT_KNOWN if pair.known else wording.AUDIT_NEW
+        said.markdown(wording.AUDIT_PAIR.format(kind=pair.kind, matches=pair.matches, known=known))
