@@ -37,8 +37,8 @@ _RATIO = 0.92  # of the nearest descriptor's distance to the second nearest one'
 _REACH_PX = 6.0
 _SCALES = (0.6, 1.7)
 SURE_MATCHES = 9  # known pairs have 9 or more; pairs of different lesions mostly 6 or fewer
-FEW_MATCHES = 7
-SURE_SIMILARITY = 0.95
+FEW_MATCHES = 8
+SURE_SIMILARITY = 0.9
 
 
 @dataclass(frozen=True)

@@ -157,16 +157,6 @@ def test_the_page_says_what_the_model_is_not_for():
         assert sentence in shown
 
 
-def test_the_explorer_counts_what_the_data_folder_holds():
-    app = open_app("pages/data/explorer.py")
-    balance = app.table[0].value
-    assert balance["Pictures"].sum() == 83
-    assert app.table[1].value["all"].sum() == 83
-    assert len(app.table) == 6
-    app.segmented_control(key="unit").set_value("lesions").run()
-    assert app.table[0].value["Lesions"].sum() == 56
-
-
 def open_section(name):
     app = open_app("pages/evidence/report_card.py")
     app.segmented_control(key="section").set_value(name).run()

@@ -1,0 +1,305 @@
+"""The data explorer as a visitor meets it, without a browser."""
+
+import csv
+import io
+import os
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import encode
+from streamlit.testing.v1 import AppTest
+
+from skinai import wording
+from skinai.data.drawing import draw_lesion
+from skinai.data.facets import build_facets
+from skinai.data.sources import read_source
+from skinai.data.split import read_split
+from skinai.labels import HAM10000
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = str(ROOT / "pages" / "data" / "explorer.py")
+
+
+@pytest.fixture(autouse=True)
+def _model(small_model, monkeypatch, tmp_path):
+    import streamlit as st
+
+    monkeypatch.setenv("SKINAI_MODEL", str(small_model))
+    monkeypatch.setenv("SKINAI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("SKINAI_DATA", raising=False)
+    monkeypatch.delenv("SKINAI_TABLE", raising=False)
+    st.cache_resource.clear()
+    st.cache_data.clear()
+
+
+@pytest.fixture
+def with_data(small_data, monkeypatch):
+    monkeypatch.setenv("SKINAI_DATA", str(small_data))
+
+
+@pytest.fixture
+def facets(small_data, small_model):
+    return build_facets(read_source(small_data, for_training=False), read_split(small_model / "split.csv"))
+
+
+def open_page(section="overview", **query):
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=30)
+    app.run()
+    app.switch_page(PAGE)
+    for name, value in query.items():
+        app.query_params[name] = value
+    app.run()
+    if section != "overview":
+        app.segmented_control(key="part").set_value(section).run()
+    assert not app.exception
+    return app
+
+
+def texts(app):
+    return " ".join(part.value for kind in ("markdown", "caption", "info", "error") for part in app.get(kind))
+
+
+def choose(app, *entries):
+    app.multiselect(key="filter").set_value(list(entries)).run()
+    assert not app.exception
+    return app
+
+
+def test_a_fresh_clone_shows_the_class_balance_without_any_data():
+    app = open_page()
+    app.toggle(key="tables").set_value(True).run()
+    balance = app.table[0].value
+    assert balance["n"].astype(int).sum() == 83
+    assert len(app.get("plotly_chart")) >= 5
+    assert wording.COUNTS_ONLY in texts(app)
+    for section, sentence in (("gallery", wording.GALLERY_NO_DATA), ("audit", wording.AUDIT_NO_DATA)):
+        app.segmented_control(key="part").set_value(section).run()
+        assert sentence in texts(app)
+
+
+def test_counts_follow_the_unit():
+    app = open_page()
+    app.toggle(key="tables").set_value(True).run()
+    app.segmented_control(key="unit").set_value("lesions").run()
+    assert app.table[0].value["n"].astype(int).sum() == 56
+    assert wording.LESIONS_REMARK in texts(app)
+
+
+def test_counts_only_are_filtered_by_diagnosis_and_subset():
+    app = open_page()
+    offered = app.multiselect(key="filter").options
+    assert any("Melanoma" in option for option in offered)
+    assert not any(option.startswith("Sex") for option in offered)
+    choose(app, "dx:mel", "subset:train")
+    assert "**7 pictures of 5 lesions.**" in texts(app)
+
+
+@pytest.mark.usefixtures("with_data")
+def test_every_filter_holds_for_every_count(facets):
+    app = open_page()
+    choose(app, "sex:female", "dx:mel")
+    wanted = facets.rows({"sex": ["female"], "dx": ["mel"]})
+    assert f"**{len(wanted):,} pictures of {wanted['lesion_id'].nunique():,} lesions.**" in texts(app)
+    app.toggle(key="tables").set_value(True).run()
+    shown = {table.value.columns[0]: table.value for table in app.table}
+    sites = shown["Site on the body"].set_index("Site on the body")
+    expected = wanted["localization"].value_counts()
+    assert {site: int(sites.loc[site, "n"]) for site in expected.index} == expected.to_dict()
+    # A facet's own filter is not applied to it.
+    assert shown["Diagnosis"]["n"].astype(int).sum() == len(facets.rows({"sex": ["female"]}))
+
+
+@pytest.mark.usefixtures("with_data")
+def test_filters_come_from_the_address_and_stay_across_sections(facets):
+    app = open_page(filter="sex:male")
+    assert app.multiselect(key="filter").value == ["sex:male"]
+    app.segmented_control(key="part").set_value("gallery").run()
+    assert app.multiselect(key="filter").value == ["sex:male"]
+    rows = facets.rows({"sex": ["male"]})
+    assert f"{rows['path'].notna().sum():,} pictures of" in texts(app)
+
+
+@pytest.mark.usefixtures("with_data")
+def test_a_filter_that_does_not_exist_is_passed_over():
+    app = open_page(filter="sex:martian")
+    assert app.multiselect(key="filter").value == []
+
+
+@pytest.mark.usefixtures("with_data")
+def test_nothing_left_is_said():
+    app = open_page()
+    choose(app, "picture:absent", "dx:vasc")
+    assert wording.FILTER_NOTHING in texts(app)
+
+
+@pytest.mark.usefixtures("with_data")
+def test_the_rows_are_taken_along_as_they_are_filtered(facets, monkeypatch):
+    """The button's content is made when it is asked for; formulas stay text."""
+    from skinai.ui.exploring import overview
+
+    taken = {}
+    monkeypatch.setattr(
+        overview.st, "download_button", lambda label, make, name, *rest, **more: taken.update({name: make()})
+    )
+    app = open_page()
+    choose(app, "dx:bcc")
+    rows = list(csv.DictReader(io.StringIO(taken["pictures.csv"].decode())))
+    assert [row["image_id"] for row in rows] == facets.rows({"dx": ["bcc"]})["image_id"].tolist()
+    assert set(rows[0]) == {"image_id", "lesion_id", "dx", "dx_type", "age", "sex", "localization", "subset"}
+
+
+@pytest.mark.usefixtures("with_data")
+def test_any_two_columns_stand_against_each_other_with_n(facets):
+    app = open_page("columns")
+    app.selectbox(key="down").set_value("sex").run()
+    app.selectbox(key="across").set_value("dx").run()
+    counts = facets.count("sex", "dx")
+    table = app.table[0].value
+    assert [f"{sex} (n {counts.loc[sex].sum()})" for sex in counts.index] == table["Sex"].tolist()
+    assert table.iloc[0, 1:].astype(int).tolist() == counts.iloc[0].tolist()
+    app.segmented_control(key="cross").set_value("rows").run()
+    shares = app.table[0].value.iloc[0, 1:].str.rstrip("%").astype(float)
+    assert shares.sum() == pytest.approx(100, abs=0.5)
+    app.segmented_control(key="cross").set_value("columns").run()
+    first = app.table[0].value.iloc[:, 1]
+    assert first[first != "not applicable"].str.rstrip("%").astype(float).sum() == pytest.approx(100, abs=0.5)
+
+
+def test_counts_only_are_crossed_with_diagnosis_or_subset():
+    app = open_page("columns")
+    app.selectbox(key="down").set_value("localization").run()
+    assert not app.exception
+    assert app.selectbox(key="across").options == [wording.FACETS["dx"], wording.FACETS["subset"]]
+    app.selectbox(key="down").set_value("dx").run()
+    assert not app.exception
+    assert wording.FACETS["sex"] in app.selectbox(key="across").options
+
+
+@pytest.mark.usefixtures("with_data")
+def test_the_gallery_decodes_one_page_and_keeps_lesions_together(monkeypatch, facets):
+    from skinai.ui.exploring import gallery
+
+    shown = []
+    monkeypatch.setattr(gallery.st, "image", lambda picture, **more: shown.append((more["alt"], len(picture))))
+    app = open_page("gallery")
+    assert len(shown) == gallery.PAGE_SIZE
+    assert max(size for _, size in shown) < 40_000
+    there = facets.table[facets.table["path"].notna()].sort_values(["lesion_id", "image_id"])
+    assert [alt.split(", ")[-1] for alt, _ in shown] == there["image_id"].head(gallery.PAGE_SIZE).tolist()
+    del shown[:]
+    app.get("pagination")[0].set_value(2).run()
+    assert [alt.split(", ")[-1] for alt, _ in shown] == there["image_id"].iloc[24:48].tolist()
+
+
+@pytest.mark.usefixtures("with_data")
+def test_the_gallery_says_what_the_model_answered_for_holdout_pictures_alone(small_model):
+    from skinai.data.predictions import read_predictions
+
+    app = open_page("gallery")
+    choose(app, "subset:test")
+    tested = len(read_predictions(small_model / "predictions_test.csv"))
+    captions = [caption.value for caption in app.caption if "ISIC" in caption.value]
+    assert len(captions) == min(tested, 24)
+    assert all("Model: " in caption for caption in captions)
+    choose(app, "subset:train")
+    assert not [caption for caption in app.caption if "Model: " in caption.value]
+
+
+def test_an_audit_on_the_page_is_kept_for_the_next_visitor(small_data, tmp_path, monkeypatch):
+    folder = shutil.copytree(small_data, tmp_path / "ham")
+    copy = next(folder.glob("*/ISIC_0000080.jpg"))
+    shutil.copy(next(folder.glob("*/ISIC_0000000.jpg")), copy)
+    monkeypatch.setenv("SKINAI_DATA", str(folder))
+    app = open_page("audit")
+    assert app.table[0].value["Listed"].astype(int).sum() == 84
+    assert app.table[0].value["Published"].str.replace(",", "").astype(int).sum() == 10_015
+    app.button(key="audit").click().run()
+    assert not app.exception
+    found = app.table[1].value
+    assert found[found["What"].str.contains("different lesions")]["Found"].tolist()[0] == "1"
+    again = open_page("audit")
+    assert len(again.table) == len(app.table)
+    assert wording.AUDIT_COMMAND in texts(again)
+    os.utime(copy, (1, 1))
+    import streamlit as st
+
+    st.cache_resource.clear()
+    assert len(open_page("audit").table) == 1, "a changed folder has no audit"
+
+
+@pytest.mark.usefixtures("with_data")
+def test_the_models_own_split_is_clean_by_class():
+    app = open_page("split")
+    assert wording.SPLIT_CLEAN in texts(app)
+    table = app.table[0].value
+    assert set(table["Leaked"]) == {"0.0%"}
+    assert table["Diagnosis"].iloc[-1] == "all"
+    assert len(table) == 2 * (len(HAM10000.codes) + 1)
+
+
+@pytest.mark.usefixtures("with_data")
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("image_id,subset\nISIC_0000001,train\nISIC_0000002,test\n", "1 lesions and 0 near-identical pairs"),
+        ("image_id,subset\nISIC_0000001,left\n", "Unknown subsets"),
+        ("name,part\nx,y\n", "needs a column"),
+        ("image_id,subset\nISIC_9,train\n", "no lesion ids"),
+    ],
+)
+def test_a_split_of_ones_own_is_looked_through(text, said):
+    app = open_page("split")
+    app.file_uploader[0].set_value(("split.csv", text.encode(), "text/csv")).run()
+    assert not app.exception
+    assert said in texts(app)
+
+
+def test_a_folder_a_class_is_explored_like_any_other(tmp_path, monkeypatch):
+    """Names that would mean something in Markdown or HTML stay text."""
+    for name in ("red spot", "dark_spot"):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for number in range(3):
+            picture = draw_lesion(number, width_px=64, height_px=48)
+            (tmp_path / "own" / name / f"a*b_{number}.jpg").write_bytes(encode(picture))
+    monkeypatch.setenv("SKINAI_DATA", str(tmp_path / "own"))
+    app = open_page()
+    assert "**6 pictures are here**" in texts(app)
+    app.toggle(key="tables").set_value(True).run()
+    assert app.table[0].value["Diagnosis"].tolist() == ["dark\\_spot", "red spot"]
+    for section in ("columns", "gallery", "audit", "split"):
+        app.segmented_control(key="part").set_value(section).run()
+        assert not app.exception, section
+    app.segmented_control(key="part").set_value("gallery").run()
+    assert any("a\\*b\\_0" in caption.value for caption in app.caption)
+
+
+def test_a_table_of_ones_own_is_explored_by_its_columns(tmp_path, monkeypatch):
+    (tmp_path / "own").mkdir()
+    rows = []
+    for number in range(6):
+        name = f"{number}.jpg"
+        (tmp_path / "own" / name).write_bytes(encode(draw_lesion(number, width_px=64, height_px=48)))
+        rows.append({"image": name, "label": "ab"[number % 2], "sex": ("male", "female")[number // 3], "age": 30 + number})
+    pd.DataFrame(rows).to_csv(tmp_path / "labels.csv", index=False)
+    monkeypatch.setenv("SKINAI_DATA", str(tmp_path / "own"))
+    monkeypatch.setenv("SKINAI_TABLE", str(tmp_path / "labels.csv"))
+    app = open_page()
+    choose(app, "sex:female")
+    assert "**3 pictures of" in texts(app)
+
+
+def test_data_that_cannot_be_read_are_a_sentence(tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("SKINAI_DATA", str(tmp_path / "empty"))
+    app = open_page()
+    assert wording.DATASET_UNUSABLE in texts(app)
+
+
+@pytest.mark.usefixtures("with_data")
+def test_the_counts_of_the_model_can_be_had_beside_the_folder():
+    app = open_page()
+    app.segmented_control(key="data").set_value("model").run()
+    assert not app.exception
+    assert wording.COUNTS_ONLY in texts(app)
