@@ -3,7 +3,8 @@
 A lesion that was photographed twice and listed twice is shifted, turned and lit differently in the second picture, so
 one hash of the whole picture does not find it. Three steps do, each for what the one before left over:
 
-1. a perceptual print of 32 x 24 grey values, compared under shifts, names the twenty likeliest partners of each;
+1. a perceptual print of 32 x 24 grey values, compared under shifts as it is and less its broad light and dark, names
+   the two dozen likeliest partners of each picture;
 2. local features (SIFT, Lowe 2004, doi:10.1023/B:VISI.0000029664.99615.94) that agree on one shift, turn and scale
    (RANSAC, Fischler and Bolles 1981) confirm a pair;
 3. where few agree, one picture is laid over the other as they say, and the pixels decide.
@@ -21,7 +22,9 @@ import numpy as np
 from PIL import Image
 
 SAME_FILE, SAME_PIXELS, NEAR = "same file", "same pixels", "near"
-PARTNERS = 20
+# So many partners by the print as it is, and by the print less its broad light and dark.
+PARTNERS = (16, 8)
+_BROAD = 5.0  # standard deviation of what is taken off, in pixels of the print
 _PRINT = (32, 24)
 _SHIFTS = [(across, down) for down in range(-6, 7, 2) for across in range(-8, 9, 2)]
 _BLOCK = 1024
@@ -168,29 +171,17 @@ def find_partners(
 
     The likeness of two prints is their greatest correlation over shifts of up to a quarter of each side.
     """
-    count = len(looks)
-    if count < 2:
+    if len(looks) < 2:
         return []
-    prints = np.stack([look.small for look in looks])
-    keep = min(PARTNERS, count - 1)
-    scores = np.full((count, keep), -2.0, dtype=np.float32)
-    partners = np.zeros((count, keep), dtype=np.int32)
-    blocks = [(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK)]
-    pairs = [(one, other) for index, one in enumerate(blocks) for other in blocks[index:]]
-    for done, (one, other) in enumerate(pairs, start=1):
-        likeness = _compare_prints(prints[slice(*one)], prints[slice(*other)])
-        if one == other:
-            np.fill_diagonal(likeness, -2.0)
-        _keep_best(scores, partners, likeness, one, other)
-        if one != other:
-            _keep_best(scores, partners, likeness.T, other, one)
-        on_progress(done / len(pairs))
-    found = {
-        (min(row, int(partner)), max(row, int(partner)))
-        for row in range(count)
-        for partner, score in zip(partners[row], scores[row], strict=True)
-        if score > -2.0
-    }
+    plain = np.stack([look.small for look in looks])
+    fine = np.stack([small - cv2.GaussianBlur(small, (0, 0), _BROAD) for small in plain])
+    found: set[tuple[int, int]] = set()
+    for turn, (prints, partners) in enumerate(zip((plain, fine), PARTNERS, strict=True)):
+
+        def tell(share: float, turn: int = turn) -> None:
+            on_progress((turn + share) / len(PARTNERS))
+
+        found |= _find_partners(prints, partners, tell)
     return sorted(found)
 
 
@@ -236,6 +227,30 @@ def unite(pairs: Sequence[Duplicate]) -> list[list[int]]:
     return [list(members) for members in sorted({tuple(sorted(joined)) for joined in group.values()})]
 
 
+def _find_partners(prints: np.ndarray, partners: int, on_progress: Callable[[float], object]) -> set[tuple[int, int]]:
+    """Return the pairs in which one is among the other's likeliest partners by these prints."""
+    count = len(prints)
+    keep = min(partners, count - 1)
+    scores = np.full((count, keep), -2.0, dtype=np.float32)
+    names = np.zeros((count, keep), dtype=np.int32)
+    blocks = [(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK)]
+    pairs = [(one, other) for index, one in enumerate(blocks) for other in blocks[index:]]
+    for done, (one, other) in enumerate(pairs, start=1):
+        likeness = _compare_prints(prints[slice(*one)], prints[slice(*other)])
+        if one == other:
+            np.fill_diagonal(likeness, -2.0)
+        _keep_best(scores, names, likeness, one, other)
+        if one != other:
+            _keep_best(scores, names, likeness.T, other, one)
+        on_progress(done / len(pairs))
+    return {
+        (min(row, int(name)), max(row, int(name)))
+        for row in range(count)
+        for name, score in zip(names[row], scores[row], strict=True)
+        if score > -2.0
+    }
+
+
 def _find_exact(looks: Sequence[Look]) -> list[Duplicate]:
     pairs: dict[tuple[int, int], Duplicate] = {}
     for kind, attribute in ((SAME_FILE, "file_hash"), (SAME_PIXELS, "pixel_hash")):
@@ -266,16 +281,16 @@ def _standardise(prints: np.ndarray) -> np.ndarray:
 
 
 def _keep_best(
-    scores: np.ndarray, partners: np.ndarray, likeness: np.ndarray, rows: tuple[int, int], columns: tuple[int, int]
+    scores: np.ndarray, names: np.ndarray, likeness: np.ndarray, rows: tuple[int, int], columns: tuple[int, int]
 ) -> None:
     """Merge the likeness of `rows` to `columns` into the best partners so far, in place."""
     keep = scores.shape[1]
-    names = np.broadcast_to(np.arange(*columns, dtype=np.int32), likeness.shape)
+    others = np.broadcast_to(np.arange(*columns, dtype=np.int32), likeness.shape)
     all_scores = np.concatenate([scores[slice(*rows)], likeness], axis=1)
-    all_names = np.concatenate([partners[slice(*rows)], names], axis=1)
+    all_names = np.concatenate([names[slice(*rows)], others], axis=1)
     best = np.argpartition(-all_scores, keep - 1, axis=1)[:, :keep]
     scores[slice(*rows)] = np.take_along_axis(all_scores, best, axis=1)
-    partners[slice(*rows)] = np.take_along_axis(all_names, best, axis=1)
+    names[slice(*rows)] = np.take_along_axis(all_names, best, axis=1)
 
 
 def _match(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

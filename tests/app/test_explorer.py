@@ -113,7 +113,7 @@ def test_every_filter_holds_for_every_count(facets):
 
 @pytest.mark.usefixtures("with_data")
 def test_filters_come_from_the_address_and_stay_across_sections(facets):
-    app = open_page(filter="sex:male")
+    app = open_page(filter="Sex: male")
     assert app.multiselect(key="filter").value == ["sex:male"]
     app.segmented_control(key="part").set_value("gallery").run()
     assert app.multiselect(key="filter").value == ["sex:male"]
@@ -123,7 +123,7 @@ def test_filters_come_from_the_address_and_stay_across_sections(facets):
 
 @pytest.mark.usefixtures("with_data")
 def test_a_filter_that_does_not_exist_is_passed_over():
-    app = open_page(filter="sex:martian")
+    app = open_page(filter="Sex: martian")
     assert app.multiselect(key="filter").value == []
 
 
@@ -281,7 +281,9 @@ def test_a_table_of_ones_own_is_explored_by_its_columns(tmp_path, monkeypatch):
     for number in range(6):
         name = f"{number}.jpg"
         (tmp_path / "own" / name).write_bytes(encode(draw_lesion(number, width_px=64, height_px=48)))
-        rows.append({"image": name, "label": "ab"[number % 2], "sex": ("male", "female")[number // 3], "age": 30 + number})
+        rows.append(
+            {"image": name, "label": "ab"[number % 2], "sex": ("male", "female")[number // 3], "age": 30 + number}
+        )
     pd.DataFrame(rows).to_csv(tmp_path / "labels.csv", index=False)
     monkeypatch.setenv("SKINAI_DATA", str(tmp_path / "own"))
     monkeypatch.setenv("SKINAI_TABLE", str(tmp_path / "labels.csv"))

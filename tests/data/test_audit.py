@@ -64,7 +64,7 @@ def test_everything_done_to_a_folder_is_found(folder):
     sister.unlink()
     picture.save(sister.with_suffix(".png"))  # the same pixels in another file, of the same lesion
     edit(folder, lambda table: table.assign(age=table["age"].where(table["image_id"] != "ISIC_0000020", "0.0")))
-    edit(folder, lambda table: table.assign(dx=table["dx"].where(table["image_id"] != "ISIC_0000012", "nv")))
+    edit(folder, lambda table: table.assign(dx=table["dx"].where(table["image_id"] != "ISIC_0000011", "nv")))
     audit = audit_folder(read(folder), near=False)
     found = count(audit)
     assert audit.is_wrong

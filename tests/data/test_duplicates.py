@@ -43,7 +43,9 @@ def again(picture, *, degrees=0.0, scale=1.0, shift=(0, 0), light=1.0, tint=(0, 
 
 
 def look(picture, name=""):
-    return take_look(picture, file_hash=name or str(picture.sum()), pixel_hash=name or str(picture.tobytes().__hash__()))
+    return take_look(
+        picture, file_hash=name or str(picture.sum()), pixel_hash=name or str(picture.tobytes().__hash__())
+    )
 
 
 @pytest.mark.parametrize(
@@ -110,7 +112,7 @@ def test_partners_are_found_across_blocks(monkeypatch):
     pictures = [textured(seed) for seed in range(9)]
     pictures.insert(7, again(pictures[0], shift=(20, 10)))
     looks = [look(picture) for picture in pictures]
-    monkeypatch.setattr("skinai.data.duplicates.PARTNERS", 2)
+    monkeypatch.setattr("skinai.data.duplicates.PARTNERS", (2, 1))
     whole = find_partners(looks)
     monkeypatch.setattr("skinai.data.duplicates._BLOCK", 3)
     assert find_partners(looks) == whole
