@@ -453,7 +453,7 @@ GALLERY_COUNT = (
     "{pictures:,} pictures of {lesions:,} lesions, the pictures of a lesion together; {absent:,} are absent."
 )
 GALLERY_RIGHT = "Model: {answer} ({certainty:.0%}), right"
-GALLERY_WRONG = "**Model: {answer} ({certainty:.0%}), wrong**"
+GALLERY_WRONG = "Model: {answer} ({certainty:.0%}), WRONG"
 GALLERY_UNREADABLE = "It cannot be read: {reason}"
 AUDIT_NO_DATA = "The audit needs the data folder: start with `skinai app --data DIR`, or set `SKINAI_DATA`."
 AUDIT_SOURCE = "Read as: {source}."

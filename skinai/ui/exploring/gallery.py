@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import html
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,14 @@ from skinai.data.facets import TableFacets
 from skinai.data.images import decode_picture, encode_preview
 from skinai.errors import PictureError, SkinaiError
 from skinai.evaluation.mistakes import add_answers
-from skinai.ui import components, resources
+from skinai.ui import resources
 from skinai.ui.exploring.explored import Explored, name_value, show_filters
 
 PAGE_SIZE = 24
 _THUMBNAIL_PX = 200
+_GRID = "display:grid;grid-template-columns:repeat(auto-fill,minmax(10.5rem,1fr));gap:1.2rem 1rem"
+_IMAGE = "width:100%;border-radius:.5rem;display:block"
+_CAPTION = "font-size:.85rem;line-height:1.4;padding-top:.35rem;overflow-wrap:anywhere"
 
 
 def show(explored: Explored) -> None:
@@ -41,31 +46,30 @@ def show(explored: Explored) -> None:
         st.session_state["page"] = 1
     page = st.pagination(pages, key="page", bind="query-params")
     answers = _read_answers(explored)
-    grid = st.grid(min_column_width=180)
-    for row in there.iloc[(page - 1) * PAGE_SIZE : page * PAGE_SIZE].itertuples():
-        with grid.container():
-            _show_one(explored, row, answers)
+    shown = there.iloc[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
+    # One piece with the pictures inside: drawn at once, and nothing of it stays on the server.
+    st.html(f'<div style="{_GRID}">{"".join(_write_one(explored, row, answers) for row in shown.itertuples())}</div>')
 
 
-def _show_one(explored: Explored, row: Any, answers: pd.DataFrame | None) -> None:
+def _write_one(explored: Explored, row: Any, answers: pd.DataFrame | None) -> str:
+    """Return one picture and what is known of it as HTML."""
     name = name_value(explored.facets, "dx", row.dx)
     facts = [row.age_band if row.age_band != "unknown" else "", row.sex, row.localization, getattr(row, "subset", "")]
-    facts = [fact for fact in facts if fact and fact != "unknown"]
-    plain = components.plain
-    caption = f"{plain(name)}  \n{plain(row.image_id)}, {plain(row.lesion_id)}"
-    caption += f"  \n{plain(', '.join(facts))}" if facts else ""
+    lines = [f"<b>{html.escape(name)}</b>", html.escape(f"{row.image_id}, {row.lesion_id}")]
+    if known := [fact for fact in facts if fact and fact != "unknown"]:
+        lines.append(html.escape(", ".join(known)))
     if answers is not None and row.image_id in answers.index:
         answer = answers.loc[row.image_id]
         said = name_value(explored.facets, "dx", answer["answer"])
-        right = wording.GALLERY_RIGHT if answer["answer"] == row.dx else wording.GALLERY_WRONG
-        caption += f"  \n{right.format(answer=plain(said), certainty=answer['certainty'])}"
+        verdict = wording.GALLERY_RIGHT if answer["answer"] == row.dx else wording.GALLERY_WRONG
+        lines.append(html.escape(verdict.format(answer=said, certainty=answer["certainty"])))
     try:
-        picture = _take_thumbnail(explored, row)
+        picture = base64.b64encode(_take_thumbnail(explored, row)).decode()
+        alt = html.escape(f"{name}, {row.image_id}")
+        image = f'<img src="data:image/jpeg;base64,{picture}" alt="{alt}" style="{_IMAGE}">'
     except (OSError, PictureError) as error:
-        st.caption(f"{caption}  \n{wording.GALLERY_UNREADABLE.format(reason=plain(error))}")
-        return
-    st.image(picture, width="stretch", alt=f"{name}, {row.image_id}")
-    st.caption(caption)
+        image = f"<i>{html.escape(wording.GALLERY_UNREADABLE.format(reason=error))}</i>"
+    return f'<figure style="margin:0">{image}<figcaption style="{_CAPTION}">{"<br>".join(lines)}</figcaption></figure>'
 
 
 def _take_thumbnail(explored: Explored, row: Any) -> bytes:
