@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run_audit(options: argparse.Namespace) -> int:
     """Look through a data folder; 2 if something in it is wrong."""
     from skinai.artefacts import cache_folder
-    from skinai.data.audit import audit_folder, write_audit, write_pairs
+    from skinai.data.audit import audit_folder, describe_audit, keep_audit, write_pairs
     from skinai.data.metadata import find_data_folder
     from skinai.data.sources import describe_source, read_source
     from skinai.data.split import read_near_duplicates
@@ -66,20 +66,20 @@ def run_audit(options: argparse.Namespace) -> int:
     data = read_source(
         find_data_folder(options.data), table_file=options.table, metadata=options.metadata, for_training=False
     )
-    source, folder = describe_source(data), data.path if data.path.is_dir() else None
+    source = describe_source(data)
     with _tell_progress() as tell:
         audit = audit_folder(
-            data, source=source, known=read_near_duplicates(folder), near=not options.quick, on_progress=tell
+            data, source=source, known=read_near_duplicates(), near=not options.quick, on_progress=tell
         )
     kept = cache_folder() / "audits" / f"{audit.state[:32]}.json"
     try:
-        write_audit(audit, kept)
+        keep_audit(audit, kept)
     except OSError as error:
         print(f"The audit could not be kept for the app: {error.strerror or error}.", file=sys.stderr)
     if options.pairs:
         count = write_pairs(audit, options.pairs)
         print(f"Wrote {count} pairs into {options.pairs}.", file=sys.stderr)
-    print(kept.read_text(encoding="utf-8") if options.json and kept.exists() else format_audit(audit))
+    print(json.dumps(describe_audit(audit), indent=1) if options.json else format_audit(audit))
     return 2 if audit.is_wrong else 0
 
 
@@ -91,14 +91,15 @@ def run_check_split(options: argparse.Namespace) -> int:
     from skinai.data.split_audit import audit_split, read_any_split
     from skinai.exports.text import format_split_audit
 
-    split, table, folder = read_any_split(options.file), None, None
+    split, table, folder, lesions_known = read_any_split(options.file), None, None, True
     if options.data or os.environ.get("SKINAI_DATA"):
         data = read_source(find_data_folder(options.data), table_file=options.table, for_training=False)
         table, folder = data.table, data.path if data.path.is_dir() else None
+        lesions_known = data.lesions_known
     pairs = set(read_near_duplicates(folder))
     if options.near_duplicates:
         pairs |= set(read_pairs(options.near_duplicates))
-    audit = audit_split(split, table, sorted(pairs))
+    audit = audit_split(split, table, sorted(pairs), lesions_known=lesions_known)
     if options.json:
         facts = {
             "leaks": json.loads(audit.leaks.to_json(orient="records")),
@@ -743,7 +744,7 @@ def _tell_download() -> Iterator[Callable[[Progress], None]]:
     def tell(progress: Progress) -> None:
         nonlocal last, shown_at
         if progress.step == "wait":
-            text = f"{progress.name}: {progress.reason} Trying again in {progress.wait_s:.0f} s."
+            text = f"{progress.name}: {progress.reason.rstrip('.')}. Trying again in {progress.wait_s:.0f} s."
         else:
             share = progress.done_bytes / progress.total_bytes if progress.total_bytes else 0.0
             left = f", {progress.left_s / 60:.0f} minutes left" if watched and progress.left_s else ""

@@ -416,6 +416,11 @@ EXPLORER_MODEL = (
     "of {used_lesions:,} lesions**, divided into train, valid and test by lesion."
 )
 EXPLORER_FOLDER = "{name}: {listed:,} listed pictures of {lesions:,} lesions; **{present:,} pictures are here**."
+EXPLORER_FOLDER_ONLY = (
+    "{name}: {listed:,} listed pictures, of which nothing says which show the same lesion; **{present:,} pictures are "
+    "here**."
+)
+EXPLORER_TOTALS_ONLY = "**{pictures:,} pictures.**"
 EXPLORER_TOTALS = "**{pictures:,} pictures of {lesions:,} lesions.**"
 EXPLORER_RATIO = " {ratio:.0f} times as many pictures of {most} as of {least}."
 REMARKS_TITLE = "Gaps in the data, counted over all listed pictures"
@@ -436,7 +441,7 @@ FILTER_EMPTY = "None: click a bar, or choose here"
 FILTER_NOTHING = "No picture passes these filters."
 SHOW_TABLES = "Show the numbers as tables"
 PYRAMID_TITLE = "Age and sex"
-PYRAMID_REST = "{count:,} {unit} of unknown sex are not drawn."
+PYRAMID_REST = "{count:,} {unit} of another or unknown sex are not drawn."
 UNKNOWN_TITLE = "What is not known"
 COUNTS_ONLY = (
     "These counts travel with the model and can be filtered by diagnosis and subset. With the data folder at hand "
@@ -452,6 +457,7 @@ GALLERY_NO_DATA = "The gallery needs the data folder: start with `skinai app --d
 GALLERY_COUNT = (
     "{pictures:,} pictures of {lesions:,} lesions, the pictures of a lesion together; {absent:,} are absent."
 )
+GALLERY_COUNT_ONLY = "{pictures:,} pictures; {absent:,} are absent."
 GALLERY_RIGHT = "Model: {answer} ({certainty:.0%}), right"
 GALLERY_WRONG = "Model: {answer} ({certainty:.0%}), WRONG"
 GALLERY_UNREADABLE = "It cannot be read: {reason}"
@@ -462,6 +468,7 @@ AUDIT_COMMAND = (
     "`python -m skinai data audit --data DIR`. What it finds is shown here afterwards."
 )
 AUDIT_QUICK = "Read every picture now"
+AUDIT_BUSY = "An audit is running; what it finds is shown here once it is done."
 AUDIT_READING = "Reading the pictures"
 AUDIT_REMARKS = "Told by the table"
 AUDIT_NOTHING = "Nothing."
@@ -488,6 +495,10 @@ SPLIT_UPLOAD = "Your own split: a table with a picture and a subset (train, vali
 SPLIT_OWN = "The split of {name}"
 SPLIT_GIVEN = "Your split"
 SPLIT_CLEAN = "No lesion and no near-identical pair lies on two sides."
+SPLIT_UNKNOWN = (
+    "Nothing says which pictures show the same lesion, so only near-identical pairs were looked for; none lies on two "
+    "sides."
+)
 SPLIT_LEAKS = "{lesions:,} lesions and {pairs:,} near-identical pairs lie on two sides."
 SPLIT_ALL = "all"
 SPLIT_EXPECTED = (

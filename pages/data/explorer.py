@@ -63,7 +63,7 @@ def show_source(explored: Explored) -> None:
         used = summary.used[["pictures", "lesions"]].sum()
         st.markdown(
             wording.EXPLORER_MODEL.format(
-                name=summary.name,
+                name=components.plain(summary.name),
                 listed=summary.pictures,
                 lesions=summary.lesions,
                 used=used["pictures"],
@@ -71,14 +71,16 @@ def show_source(explored: Explored) -> None:
             )
         )
         with st.expander(wording.REMARKS_TITLE):
-            st.markdown("\n".join(f"- {sentence}" for sentence in summary.remarks) or wording.AUDIT_NOTHING)
+            st.markdown(
+                "\n".join(f"- {components.plain(sentence)}" for sentence in summary.remarks) or wording.AUDIT_NOTHING
+            )
         return
     data = explored.data
     there = len(data.present)
     lesions = data.table["lesion_id"].nunique()
-    st.markdown(
-        wording.EXPLORER_FOLDER.format(name=data.labels.name, listed=len(data.table), lesions=lesions, present=there)
-    )
+    text = wording.EXPLORER_FOLDER if data.lesions_known else wording.EXPLORER_FOLDER_ONLY
+    name = components.plain(data.labels.name)
+    st.markdown(text.format(name=name, listed=len(data.table), lesions=lesions, present=there))
 
 
 main()

@@ -16,11 +16,10 @@ import pandas as pd
 
 from skinai.artefacts import write_atomic, write_json
 from skinai.data.duplicates import NEAR, Look, find_duplicates, take_look
-from skinai.data.images import decode_picture
+from skinai.data.images import decode_picture, read_size
 from skinai.data.metadata import DataFolder, find_torn_lesions
 from skinai.data.tables import listed
 from skinai.errors import DataError, PictureError
-from skinai.labels import HAM10000
 
 # Pictures and lesions of each diagnosis as published (Tschandl et al. 2018).
 PUBLISHED = {
@@ -122,8 +121,6 @@ def audit_folder(
         Called with a step, ``"reading"`` or ``"comparing"``, and the share of it that is done.
     """
     present = data.present.reset_index(drop=True)
-    if data.pixels is not None:
-        present = data.table.reset_index(drop=True)
     looks, shapes, unreadable = _read_pictures(
         present, data.pixels, detailed=near, on_progress=lambda share: on_progress("reading", share)
     )
@@ -151,7 +148,7 @@ def count_classes(data: DataFolder) -> pd.DataFrame:
     rows = []
     for code in data.labels.codes:
         mine = data.table[data.table["dx"] == code]
-        published = PUBLISHED[code] if data.labels is HAM10000 else (None, None)
+        published = PUBLISHED[code] if data.is_ham10000 else (None, None)
         rows.append((code, len(mine), mine["lesion_id"].nunique(), int(there[mine.index].sum()), *published))
     return pd.DataFrame(rows, columns=_COUNT_COLUMNS)
 
@@ -173,6 +170,11 @@ def hash_state(data: DataFolder) -> str:
 
 def write_audit(audit: Audit, path: Path) -> None:
     """Write an audit as JSON."""
+    write_json(path, describe_audit(audit))
+
+
+def describe_audit(audit: Audit) -> dict[str, Any]:
+    """Return an audit as it is written to disk."""
     tables = {name: json.loads(getattr(audit, name).to_json(orient="records")) for name in ("counts", "sizes", "pairs")}
     facts = {
         "format": _FORMAT,
@@ -181,7 +183,23 @@ def write_audit(audit: Audit, path: Path) -> None:
         "near_searched": audit.near_searched,
         "findings": [{"code": one.code, "count": one.count, "sentence": one.sentence} for one in audit.findings],
     }
-    write_json(path, facts | tables)
+    return facts | tables
+
+
+def keep_audit(audit: Audit, path: Path) -> None:
+    """Write an audit, but not over a fuller one of the same state.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    try:
+        before: Audit | None = read_audit(path)
+    except DataError:
+        before = None
+    if before is None or before.state != audit.state or audit.near_searched or not before.near_searched:
+        write_audit(audit, path)
 
 
 def read_audit(path: Path) -> Audit:
@@ -209,19 +227,23 @@ def read_audit(path: Path) -> Audit:
         )
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is not an audit.") from error
 
 
 def write_pairs(audit: Audit, path: Path) -> int:
-    """Write the pairs of different lesions in the form that a split takes; return how many there are.
+    """Write the pairs of different lesions in the form that a split takes; return how many there are."""
+    write_atomic(Path(path), format_pairs(audit))
+    return len(audit.across)
 
-    ``near_duplicates.csv`` in a data folder is read by every split of it.
-    """
+
+def format_pairs(audit: Audit) -> str:
+    """Return the pairs of different lesions as the table ``near_duplicates.csv``, which a split of a folder reads."""
     pairs = audit.across.rename(columns={"image_a": "image_id_a", "image_b": "image_id_b"})
-    text = pairs[["image_id_a", "image_id_b", "similarity"]].to_csv(index=False, lineterminator="\n")
-    write_atomic(Path(path), text)
-    return len(pairs)
+    columns = ["image_id_a", "image_id_b", "similarity", "kind", "matches", "dx_a", "dx_b"]
+    return str(pairs[columns].to_csv(index=False, lineterminator="\n"))
 
 
 def _read_pictures(
@@ -234,15 +256,18 @@ def _read_pictures(
     def look(row: int) -> tuple[Look | None, tuple[int, int] | None, str]:
         try:
             if pixels is not None:
-                content, picture = b"", pixels[row]
+                content, picture = f"row {row}".encode(), pixels[row]
+                size = (picture.shape[1], picture.shape[0])
             else:
                 content = Path(table["path"].iat[row]).read_bytes()
                 picture = decode_picture(content)
-        except (OSError, PictureError) as error:
+                size = read_size(content)
+        except OSError as error:
+            return None, None, error.strerror or "it cannot be opened"
+        except PictureError as error:
             return None, None, str(error)
         pixel_hash = hashlib.sha256(f"{picture.shape}".encode() + picture.tobytes()).hexdigest()
-        file_hash = hashlib.sha256(content).hexdigest() if content else pixel_hash
-        size = (picture.shape[1], picture.shape[0])
+        file_hash = hashlib.sha256(content).hexdigest()
         return take_look(picture, file_hash=file_hash, pixel_hash=pixel_hash, detailed=detailed), size, ""
 
     looks: list[Look | None] = []
@@ -291,34 +316,43 @@ def _find_pairs(
 def _list_findings(
     data: DataFolder, unreadable: dict[str, str], pairs: pd.DataFrame, *, near: bool
 ) -> Iterable[Finding]:
-    table = data.table
-    absent = table.loc[table["path"].isna(), "image_id"] if data.pixels is None else table["image_id"].iloc[:0]
-    yield Finding("absent", len(absent), _say(len(absent), "listed pictures are absent", absent))
+    told = {remark.code: remark for remark in data.remarks if data.pixels is None}
+    absent = data.table.loc[data.table["path"].isna(), "image_id"] if data.pixels is None else []
+    # What a reader has left out already is known to it alone.
+    for code, remark, names, what in (
+        ("absent", told.get("picture_absent"), absent, "listed pictures are absent"),
+        ("repeated", told.get("repeated"), [], "image ids are listed more than once"),
+        ("label_conflict", told.get("torn_lesions"), find_torn_lesions(data.table), "lesions have two diagnoses"),
+    ):
+        if remark is not None and not len(names):
+            yield Finding(code, remark.count, remark.sentence)
+        else:
+            yield Finding(code, len(names), _say(len(names), what, names))
     reasons = [f"{image_id} ({reason.rstrip('.')})" for image_id, reason in unreadable.items()]
     yield Finding("unreadable", len(unreadable), _say(len(unreadable), "pictures cannot be read", reasons))
-    repeated = sorted(table.loc[table["image_id"].duplicated(), "image_id"].unique())
-    yield Finding("repeated", len(repeated), _say(len(repeated), "image ids are listed more than once", repeated))
-    torn = find_torn_lesions(table)
-    yield Finding("label_conflict", len(torn), _say(len(torn), "lesions have more than one diagnosis", torn))
     for column in _COLUMNS_OF_UNKNOWNS:
-        values = table[column]
+        values = data.table[column]
         missing = int(values.isna().sum() if column == "age" else (values == "unknown").sum())
-        yield Finding(f"unknown_{column}", missing, f"{missing:,} of {len(table):,} pictures have no known {column}.")
+        yield Finding(
+            f"unknown_{column}", missing, f"{missing:,} of {len(data.table):,} pictures have no known {column}."
+        )
     exact = pairs[pairs["kind"] != NEAR]
-    conflicting = pairs[(pairs["dx_a"] != pairs["dx_b"])]
     for code, rows, what in (
-        ("copies", exact, "pairs of pictures are copies of each other"),
-        ("copies_across", exact[exact["lesions"] == ACROSS], "of these pairs are listed as different lesions"),
-        ("pair_conflict", conflicting, "pairs of pictures that show the same have different diagnoses"),
+        ("copies", exact, "pictures are copies of another one"),
+        ("copies_across", exact[exact["lesions"] == ACROSS], "copies are listed as another lesion"),
+        ("pair_conflict", pairs[pairs["dx_a"] != pairs["dx_b"]], "pairs that show the same have different diagnoses"),
     ):
         yield Finding(code, len(rows), _say(len(rows), what, _name_pairs(rows)))
     if near:
-        found = pairs[(pairs["kind"] == NEAR) & (pairs["lesions"] == ACROSS)]
-        sentence = _say(len(found), "near-identical pairs are listed as different lesions", _name_pairs(found))
-        yield Finding("near_across", len(found), f"{sentence} {int(found['known'].sum())} of them are published.")
+        close = pairs[pairs["kind"] == NEAR]
+        across = close[close["lesions"] == ACROSS]
+        sentence = _say(len(across), "near-identical pairs are listed as different lesions", _name_pairs(across))
+        yield Finding("near_across", len(across), f"{sentence} {int(across['known'].sum())} of them are published.")
+        within = len(close) - len(across)
+        yield Finding("near_within", within, f"{within:,} near-identical pairs are of the same lesion, as listed.")
     for remark in data.remarks:
-        if remark.code not in ("picture_absent", "age_missing"):
-            yield Finding(remark.code, 1, remark.sentence)
+        if remark.code not in ("picture_absent", "age_missing", "repeated", "torn_lesions"):
+            yield Finding(remark.code, remark.count, remark.sentence)
 
 
 def _say(count: int, what: str, names: Iterable[object]) -> str:

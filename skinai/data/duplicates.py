@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -144,9 +144,8 @@ def find_duplicates(
     exact = _find_exact(looks)
     if not near:
         return exact
-    known = {(pair.first, pair.second) for pair in exact}
     candidates = find_partners(looks, on_progress=lambda share: on_progress(share / 3))
-    waiting = [pair for pair in candidates if pair not in known]
+    waiting = [pair for pair in candidates if looks[pair[0]].pixel_hash != looks[pair[1]].pixel_hash]
     found: list[Duplicate] = []
     with ThreadPoolExecutor() as pool:
         compared = pool.map(lambda pair: compare_looks(looks[pair[0]], looks[pair[1]]), waiting, chunksize=256)
@@ -214,19 +213,6 @@ def compare_looks(one: Look, other: Look) -> tuple[int, float]:
     return matches, _overlap(one.overlay, other.overlay, matrix) if matches >= FEW_MATCHES else 0.0
 
 
-def unite(pairs: Sequence[Duplicate]) -> list[list[int]]:
-    """Return the groups of pictures that pairs join, each sorted.
-
-    >>> unite([Duplicate(0, 1, NEAR), Duplicate(1, 4, NEAR), Duplicate(2, 3, NEAR)])
-    [[0, 1, 4], [2, 3]]
-    """
-    group: dict[int, set[int]] = {}
-    for pair in pairs:
-        joined = group.get(pair.first, {pair.first}) | group.get(pair.second, {pair.second})
-        group |= dict.fromkeys(joined, joined)
-    return [list(members) for members in sorted({tuple(sorted(joined)) for joined in group.values()})]
-
-
 def _find_partners(prints: np.ndarray, partners: int, on_progress: Callable[[float], object]) -> set[tuple[int, int]]:
     """Return the pairs in which one is among the other's likeliest partners by these prints."""
     count = len(prints)
@@ -258,7 +244,8 @@ def _find_exact(looks: Sequence[Look]) -> list[Duplicate]:
         for place, look in enumerate(looks):
             places.setdefault(getattr(look, attribute), []).append(place)
         for same in places.values():
-            for first, second in combinations(same, 2):
+            # Each with the one before it: n copies are n - 1 pairs, and not n squared.
+            for first, second in pairwise(same):
                 pairs.setdefault((first, second), Duplicate(first, second, kind))
     return sorted(pairs.values(), key=lambda pair: (pair.kind, pair.first, pair.second))
 

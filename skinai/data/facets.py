@@ -14,7 +14,7 @@ import pandas as pd
 from skinai.data.metadata import AGE_BANDS, DataFolder
 from skinai.data.split import SUBSETS
 from skinai.data.summary import COLUMNS, DatasetSummary
-from skinai.labels import LabelSet
+from skinai.labels import HAM10000, LabelSet
 
 NOT_SPLIT = "not split"
 SIZES = ("1", "2", "3", "4 or more")
@@ -34,11 +34,16 @@ class TableFacets:
         One row a picture: `image_id`, `lesion_id`, `path`, `age` and one column of str a facet.
     columns : tuple of str
         The facets, of which each can be filtered by and crossed with each other one.
+    lesions_known : bool
+        Whether `lesion_id` says which pictures show the same lesion.
+    is_ham10000 : bool
     """
 
     labels: LabelSet
     table: pd.DataFrame
     columns: tuple[str, ...]
+    lesions_known: bool = True
+    is_ham10000: bool = False
 
     @property
     def filterable(self) -> tuple[str, ...]:
@@ -86,7 +91,7 @@ class TableFacets:
     def count_unknown(self, filters: Filters) -> pd.DataFrame:
         """Return ``column``, ``unknown`` and ``share`` of the facets in which something is missing."""
         rows = self.rows(filters)
-        found = [(column, int((rows[column] == "unknown").sum())) for column in self.columns if column not in _KNOWN]
+        found = [(column, int((rows[column] == "unknown").sum())) for column in COLUMNS]
         table = pd.DataFrame(found, columns=["column", "unknown"])
         return table.assign(share=table["unknown"] / max(len(rows), 1))
 
@@ -97,6 +102,14 @@ class SummaryFacets:
 
     labels: LabelSet
     summary: DatasetSummary
+
+    @property
+    def is_ham10000(self) -> bool:
+        return self.labels is HAM10000
+
+    @property
+    def lesions_known(self) -> bool:
+        return self.summary.lesions < self.summary.pictures
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -147,7 +160,8 @@ class SummaryFacets:
 
 
 Facets = TableFacets | SummaryFacets
-_KNOWN = ("dx", "subset", "lesion_size")
+OTHER = "other"
+_MOST_VALUES = 30
 
 
 def build_facets(data: DataFolder, split: pd.DataFrame | None = None) -> TableFacets:
@@ -174,10 +188,19 @@ def build_facets(data: DataFolder, split: pd.DataFrame | None = None) -> TableFa
     if not there.all():
         wanted.append("picture")
     for column in wanted:
-        table[column] = table[column].astype(str).replace({"": "unknown", "nan": "unknown"})
+        table[column] = _keep_frequent(table[column].astype(str).replace({"": "unknown", "nan": "unknown"}), column)
     # A facet with one value says nothing that the total does not.
     kept = [column for column in wanted if column == "dx" or table[column].nunique() > 1]
-    return TableFacets(data.labels, table, tuple(kept))
+    return TableFacets(data.labels, table, tuple(kept), data.lesions_known, data.is_ham10000)
+
+
+def _keep_frequent(values: pd.Series, column: str) -> pd.Series:
+    """Return the values of a facet, the rare ones of very many as one: a chart shows some thirty bars."""
+    counts = values.value_counts()
+    if column == "dx" or len(counts) <= _MOST_VALUES:
+        return values
+    frequent = {*counts.index[: _MOST_VALUES - 1], "unknown"}
+    return values.where(values.isin(frequent), OTHER)
 
 
 def _in_order(column: str, found: Sequence[str], labels: LabelSet) -> list[str]:

@@ -175,6 +175,15 @@ def frame_picture(picture: np.ndarray, rule: FrameRule) -> np.ndarray:
     return np.asarray(image.resize((rule.width_px, rule.height_px), resampling, box=box))
 
 
+def read_size(content: bytes) -> tuple[int, int]:
+    """Return width and height in pixels of a picture that can be decoded, as its header has them.
+
+    A large JPEG is decoded at a fraction of its size, and a turned one is set upright; this is the file's own size.
+    """
+    with Image.open(io.BytesIO(content), formats=["JPEG", "PNG"]) as image:
+        return image.size
+
+
 def encode_preview(picture: np.ndarray, *, max_side_px: int = 640) -> bytes:
     """Encode a small JPEG for display, without any metadata of the original.
 

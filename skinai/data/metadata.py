@@ -34,6 +34,7 @@ class Remark:
 
     code: str
     sentence: str
+    count: int = 1
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,11 @@ class DataFolder:
     source: str = ""
 
     @property
+    def is_ham10000(self) -> bool:
+        """Whether these are HAM10000's own pictures, and not others with the same seven diagnoses."""
+        return self.labels is HAM10000 and self.source.startswith("HAM10000")
+
+    @property
     def present(self) -> pd.DataFrame:
         """The rows whose picture is there: all of them, without a `path`, where `pixels` holds the pictures."""
         return self.table if self.pixels is not None else self.table[self.table["path"].notna()]
@@ -87,11 +93,11 @@ class Findings:
         self.for_training = for_training
         self.remarks: list[Remark] = []
 
-    def tell(self, code: str, sentence: str) -> None:
-        """Add a remark."""
-        self.remarks.append(Remark(code, sentence))
+    def tell(self, code: str, sentence: str, *, count: int = 1) -> None:
+        """Add a remark, about so many things."""
+        self.remarks.append(Remark(code, sentence, count))
 
-    def doubt(self, code: str, sentence: str, *, shown: str, advice: str = "") -> None:
+    def doubt(self, code: str, sentence: str, *, shown: str, advice: str = "", count: int = 1) -> None:
         """Refuse the data before a training; where they are only looked at, add a remark.
 
         Parameters
@@ -103,6 +109,8 @@ class Findings:
             What is done about it where the data are only looked at; ends the sentence.
         advice : str
             What would do for a training; follows the sentence.
+        count : int
+            How many things it is about.
 
         Raises
         ------
@@ -111,7 +119,7 @@ class Findings:
         """
         if self.for_training:
             raise DataError(f"{sentence} {advice}".strip())
-        self.tell(code, f"{sentence.removesuffix('.')}; {shown}.")
+        self.tell(code, f"{sentence.removesuffix('.')}; {shown}.", count=count)
 
 
 def find_data_folder(given: str | None) -> Path:
@@ -222,7 +230,7 @@ def drop_repeated(table: pd.DataFrame, column: str, name: str, found: Findings) 
     again = table[column].duplicated()
     if again.any():
         sentence = f"Repeated {column} in {name}: {listed(sorted(table.loc[again, column].unique()))}."
-        found.doubt("repeated", sentence, shown="only the first row of each is shown")
+        found.doubt("repeated", sentence, shown="only the first row of each is shown", count=int(again.sum()))
     return table[~again]
 
 
@@ -241,7 +249,12 @@ def check_lesions(table: pd.DataFrame, name: str, found: Findings, *, what: str 
         Before a training, if there is one.
     """
     if torn := find_torn_lesions(table):
-        found.doubt("torn_lesions", f"Lesions with more than one {what} in {name}: {listed(torn)}.", shown="all shown")
+        found.doubt(
+            "torn_lesions",
+            f"Lesions with more than one {what} in {name}: {listed(torn)}.",
+            shown="all shown",
+            count=len(torn),
+        )
 
 
 def read_ages(texts: pd.Series, name: str, found: Findings) -> pd.Series:
@@ -284,9 +297,15 @@ def clean_ages(table: pd.DataFrame, found: Findings) -> None:
     zero = table.loc[table["age"] == 0, "image_id"]
     table.loc[table["age"] == 0, "age"] = np.nan
     if len(missing):
-        found.tell("age_missing", f"{len(missing)} pictures have no age: {listed(missing)}; kept as unknown.")
+        found.tell(
+            "age_missing",
+            f"{len(missing)} pictures have no age: {listed(missing)}; kept as unknown.",
+            count=len(missing),
+        )
     if len(zero):
-        found.tell("age_zero", f"{len(zero)} pictures have an age of 0: {listed(zero)}; counted as unknown.")
+        found.tell(
+            "age_zero", f"{len(zero)} pictures have an age of 0: {listed(zero)}; counted as unknown.", count=len(zero)
+        )
 
 
 def attach_found(table: pd.DataFrame, pictures: Mapping[str, Path], name: str, found: Findings) -> None:
@@ -308,10 +327,15 @@ def attach_found(table: pd.DataFrame, pictures: Mapping[str, Path], name: str, f
             "picture_absent",
             f"{len(absent):,} of the {len(table):,} listed pictures are absent: {listed(absent)}; "
             f"going on with the {len(table) - len(absent):,} present.",
+            count=len(absent),
         )
     unlisted = sorted(set(pictures) - set(table["image_id"]))
     if unlisted:
-        found.tell("not_listed", f"{len(unlisted)} pictures are not listed in {name}: {listed(unlisted)}; left out.")
+        found.tell(
+            "not_listed",
+            f"{len(unlisted)} pictures are not listed in {name}: {listed(unlisted)}; left out.",
+            count=len(unlisted),
+        )
 
 
 def _check_metadata(table: pd.DataFrame, name: str, labels: LabelSet, found: Findings) -> pd.DataFrame:
@@ -328,7 +352,7 @@ def _drop_unknown(table: pd.DataFrame, name: str, labels: LabelSet, found: Findi
     sentence = f"Unknown dx in {name}: {listed(unknown)}. Known are: {list(labels.codes)}."
     if not known.any():
         raise DataError(sentence)
-    found.doubt("unknown_dx", sentence, shown=f"{(~known).sum():,} pictures left out")
+    found.doubt("unknown_dx", sentence, shown=f"{(~known).sum():,} pictures left out", count=int((~known).sum()))
     return table[known]
 
 

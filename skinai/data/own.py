@@ -192,17 +192,23 @@ def _match_pictures(table: pd.DataFrame, name: str, files: dict[str, Path], foun
     table = table.assign(image_id=pd.Series(matched, dtype=object))
     absent = table.loc[table["image_id"].isna(), "image"]
     if len(absent):
-        found.tell("picture_absent", f"{len(absent)} listed pictures are absent: {listed(absent)}; left out.")
+        found.tell(
+            "picture_absent",
+            f"{len(absent)} listed pictures are absent: {listed(absent)}; left out.",
+            count=len(absent),
+        )
     rows = table[table["image_id"].notna()]
     if rows.empty:
         raise DataError(f"None of the {len(table)} pictures listed in {name} was found.")
     again = rows["image_id"].duplicated()
     if again.any():
         sentence = f"Repeated pictures in {name}: {listed(sorted(rows.loc[again, 'image_id'].unique()))}."
-        found.doubt("repeated", sentence, shown="only the first row of each is shown")
+        found.doubt("repeated", sentence, shown="only the first row of each is shown", count=int(again.sum()))
     unlisted = sorted(set(files) - set(rows["image_id"]))
     if unlisted:
-        found.tell("not_listed", f"{len(unlisted)} pictures are not listed: {listed(unlisted)}; left out.")
+        found.tell(
+            "not_listed", f"{len(unlisted)} pictures are not listed: {listed(unlisted)}; left out.", count=len(unlisted)
+        )
     return rows[~again].reset_index(drop=True)
 
 
@@ -216,7 +222,12 @@ def _read_lesions(rows: pd.DataFrame, found: Findings) -> pd.Series:
             classes = rows.loc[given, "label"].groupby(ids[given]).nunique()
             torn = sorted(classes.index[classes > 1])
             if torn:
-                found.doubt("torn_lesions", f"Lesions with more than one class: {listed(torn)}.", shown="all shown")
+                found.doubt(
+                    "torn_lesions",
+                    f"Lesions with more than one class: {listed(torn)}.",
+                    shown="all shown",
+                    count=len(torn),
+                )
         lesions = lesions.mask(given, column.removesuffix("_id") + " " + ids)
     return lesions
 

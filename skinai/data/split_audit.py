@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from skinai.data.tables import listed, read_text_table
+from skinai.data.tables import listed, read_header, read_text_table
 from skinai.errors import DataError
 
+TOTAL = ""  # no class is called that
+_IMAGE_COLUMNS = ("image_id", "image", "isic_id", "file", "filename")
 _SUBSET_COLUMNS = ("subset", "split", "set", "fold", "partition")
 _SPELLINGS = {
     "train": "train",
@@ -40,7 +42,7 @@ class SplitAudit:
     Attributes
     ----------
     leaks : DataFrame
-        One row a class and held-out subset, and one with ``dx`` = ``"all"``: ``pictures``; ``by_lesion``, whose lesion
+        One row a class and held-out subset, and one with ``dx`` = `TOTAL`: ``pictures``; ``by_lesion``, whose lesion
         is also in train; ``by_pair``, which a near-identical picture of another lesion in train gives away; ``leaked``,
         either; ``share`` of the pictures; and ``expected``, the share that a random split by picture would leak.
     lesions, pairs : tuple of str
@@ -49,6 +51,8 @@ class SplitAudit:
         Pictures of the split that the data do not have; they are left out.
     not_split : tuple of image_id
         Pictures of the data that the split does not have.
+    lesions_known : bool
+        Whether anything says which pictures show the same lesion; else only near-identical pairs were looked for.
     """
 
     leaks: pd.DataFrame
@@ -56,6 +60,7 @@ class SplitAudit:
     pairs: tuple[str, ...]
     not_listed: tuple[str, ...]
     not_split: tuple[str, ...]
+    lesions_known: bool = True
 
     @property
     def is_clean(self) -> bool:
@@ -69,7 +74,7 @@ def read_any_split(path: Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `image_id` without folder and ending, `subset` (train, valid, test) and, where the file has it, `lesion_id`.
+        `image_id` as it is written, `subset` (train, valid, test) and, where the file has it, `lesion_id`.
 
     Raises
     ------
@@ -77,39 +82,37 @@ def read_any_split(path: Path) -> pd.DataFrame:
         If the columns are not found, a subset is none of the three, or a picture comes twice.
     """
     path = Path(path)
-    table = None
-    for image in ("image_id", "image", "isic_id", "file", "filename"):
-        for subset in _SUBSET_COLUMNS:
-            try:
-                table = read_text_table(path, columns=(image, subset), filled=(image, subset), also=("lesion_id",))
-            except DataError as error:
-                if "Missing columns" not in str(error):
-                    raise
-                continue
-            table = table.rename(columns={image: "image_id", subset: "subset"})
-            break
-        if table is not None:
-            break
-    if table is None:
+    names = read_header(path)
+    image = next((name for name in _IMAGE_COLUMNS if name in names), _IMAGE_COLUMNS[0])
+    subset = next((name for name in _SUBSET_COLUMNS if name in names), _SUBSET_COLUMNS[0])
+    if path.is_file() and names and not {image, subset} <= set(names):
         raise DataError(
             f"{path.name} needs a column image_id and a column subset (or split) with train, valid and test."
         )
+    table = read_text_table(path, columns=(image, subset), filled=(image, subset), also=("lesion_id",))
+    table = table.rename(columns={image: "image_id", subset: "subset"})
     subsets = table["subset"].str.lower()
     unknown = sorted(set(subsets) - set(_SPELLINGS))
     if unknown:
         raise DataError(f"Unknown subsets in {path.name}: {listed(unknown)}. Known are: train, valid, test.")
-    names = table["image_id"].str.replace("\\", "/").str.rsplit("/", n=1).str[-1]
-    split = table.assign(
-        image_id=names.str.replace(r"\.(?:jpe?g|png)$", "", case=False, regex=True), subset=subsets.map(_SPELLINGS)
-    )
+    split = table.assign(image_id=table["image_id"].str.replace("\\", "/"), subset=subsets.map(_SPELLINGS))
     repeated = split.loc[split["image_id"].duplicated(), "image_id"]
     if len(repeated):
         raise DataError(f"Repeated pictures in {path.name}: {listed(repeated)}.")
-    return split[["image_id", "subset", *(["lesion_id"] if "lesion_id" in split else [])]]
+    if "lesion_id" not in split:
+        return split[["image_id", "subset"]]
+    # A picture without a lesion id is a lesion of its own.
+    return split.assign(lesion_id=split["lesion_id"].where(split["lesion_id"] != "", split["image_id"]))[
+        ["image_id", "subset", "lesion_id"]
+    ]
 
 
 def audit_split(
-    split: pd.DataFrame, table: pd.DataFrame | None = None, near_duplicates: Iterable[tuple[str, str]] = ()
+    split: pd.DataFrame,
+    table: pd.DataFrame | None = None,
+    near_duplicates: Iterable[tuple[str, str]] = (),
+    *,
+    lesions_known: bool = True,
 ) -> SplitAudit:
     """Look for pictures held out whose lesion, or near-identical picture, is in train.
 
@@ -120,20 +123,26 @@ def audit_split(
     table : DataFrame, optional
         `image_id`, `lesion_id` and `dx` of the data. The split's own lesion ids are not believed where it is given.
     near_duplicates : pairs of image_id
+    lesions_known : bool
+        False where the lesion ids of `table` only repeat the image ids.
 
     Raises
     ------
     DataError
         If no lesion ids are at hand, or the split and the data have no picture in common.
     """
+    near_duplicates = list(near_duplicates)
     if table is not None:
+        split = _name_like(split, set(table["image_id"]))
         rows = split[["image_id", "subset"]].merge(table[["image_id", "lesion_id", "dx"]], on="image_id")
         not_listed = sorted(set(split["image_id"]) - set(table["image_id"]))
         not_split = sorted(set(table["image_id"]) - set(split["image_id"]))
         if rows.empty:
             raise DataError("The split and the data have no picture in common.")
     elif "lesion_id" in split:
-        rows, not_listed, not_split = split.assign(dx="all"), [], []
+        split = _name_like(split, {name for pair in near_duplicates for name in pair})
+        rows, not_listed, not_split = split.assign(dx=TOTAL), [], []
+        lesions_known = bool((split["lesion_id"] != split["image_id"]).any())
     else:
         raise DataError("The split has no lesion ids: give the data folder, whose metadata have them.")
     rows = rows.reset_index(drop=True)
@@ -154,6 +163,7 @@ def audit_split(
         pairs=tuple(f"{first} and {second}" for first, second in sorted(divided)),
         not_listed=tuple(not_listed),
         not_split=tuple(not_split),
+        lesions_known=lesions_known,
     )
 
 
@@ -186,6 +196,15 @@ def expect_leak(lesion_ids: pd.Series, *, train_share: float) -> pd.Series:
     return pd.Series(1 - none_of[others.to_numpy()], index=lesion_ids.index)
 
 
+def _name_like(split: pd.DataFrame, known: set[str]) -> pd.DataFrame:
+    """Return the split with names less folder and ending, where that is what finds its pictures."""
+    if set(split["image_id"]) & known:
+        return split
+    bare = split["image_id"].str.rsplit("/", n=1).str[-1]
+    bare = bare.str.replace(r"\.(?:jpe?g|png)$", "", case=False, regex=True)
+    return split if bare.duplicated().any() or not set(bare) & known else split.assign(image_id=bare)
+
+
 def _count_leaks(rows: pd.DataFrame, in_train: set[str], given_away: set[str]) -> pd.DataFrame:
     held = rows[rows["subset"] != "train"]
     expected = expect_leak(rows["lesion_id"], train_share=float((rows["subset"] == "train").mean()))
@@ -195,7 +214,7 @@ def _count_leaks(rows: pd.DataFrame, in_train: set[str], given_away: set[str]) -
         expected=expected[held.index],
     )
     held["leaked"] = held["by_lesion"] | held["by_pair"]
-    parts = [held] if (held["dx"] == "all").all() else [held, held.assign(dx="all")]
+    parts = [held] if (held["dx"] == TOTAL).all() else [held, held.assign(dx=TOTAL)]
     figures = {"pictures": ("image_id", "size"), "by_lesion": ("by_lesion", "sum"), "by_pair": ("by_pair", "sum")}
     figures |= {"leaked": ("leaked", "sum"), "share": ("leaked", "mean"), "expected": ("expected", "mean")}
     counted = [part.groupby(["dx", "subset"]).agg(**figures).reset_index() for part in parts]

@@ -88,7 +88,7 @@ def format_split_audit(audit: SplitAudit) -> str:
     lines = [f"{'':<24}{'subset':<8}{'pictures':>9}{'by lesion':>11}{'by pair':>9}{'leaked':>9}{'by chance':>11}"]
     for row in audit.leaks.itertuples():
         lines.append(
-            f"{row.dx:<24}{row.subset:<8}{row.pictures:>9,}{row.by_lesion:>11,}{row.by_pair:>9,}"
+            f"{row.dx or 'all':<24}{row.subset:<8}{row.pictures:>9,}{row.by_lesion:>11,}{row.by_pair:>9,}"
             f"{row.share:>9.1%}{row.expected:>11.1%}"
         )
     lines += [
@@ -96,7 +96,9 @@ def format_split_audit(audit: SplitAudit) -> str:
         "leaked: the lesion, or a near-identical picture, is in train; by chance: the same for a random split by",
     ]
     lines += ["picture of these sizes."]
-    if audit.is_clean:
+    if audit.is_clean and not audit.lesions_known:
+        lines.append("Nothing says which pictures show the same lesion; no near-identical pair lies on two sides.")
+    elif audit.is_clean:
         lines.append("No lesion and no near-identical pair lies on two sides.")
     else:
         lines.append(f"On two sides: {len(audit.lesions):,} lesions and {len(audit.pairs):,} near-identical pairs.")

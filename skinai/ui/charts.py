@@ -67,7 +67,7 @@ def draw_facet(
     chosen: Sequence[str],
     labels: LabelSet | None,
 ) -> go.Figure:
-    """Draw one bar a value of a facet; each can be clicked, and names its filter as ``facet:value``.
+    """Draw one bar a value of a facet; each can be clicked, and names its filter: facet, value.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def draw_facet(
     labels : LabelSet or None
         Divide each bar by class, in these colours; None draws one colour.
     """
-    entries = [[f"{facet}:{value}"] for value in counts.index]
+    entries = [[facet, value] for value in counts.index]
     strength = [1.0 if not chosen or value in chosen else 0.3 for value in counts.index]
     shared = {"y": [html.escape(name) for name in names], "orientation": "h", "customdata": entries}
     hover = "%{x:,} " + unit + "<extra></extra>"
@@ -166,7 +166,7 @@ def draw_pyramid(
             textposition="outside",
             textfont_color=colours.text,
             cliponaxis=False,
-            customdata=[[f"age_band:{band}|sex:{sex}"] for band in counts.index],
+            customdata=[["age_band", band, "sex", sex] for band in counts.index],
             hovertemplate="%{y}, " + sex + ": %{text} " + unit + "<extra></extra>",
             **_clickable(colours),
         )

@@ -46,7 +46,7 @@ def show_footer() -> None:
 def stop_with(sentence: str, error: SkinaiError) -> None:
     """Show what is wrong in plain words, write it to the log, and end the page."""
     LOG.error("%s %s", sentence, error)
-    st.error(f"{sentence} {error}")
+    st.error(f"{sentence} {plain(error)}")
     show_footer()
     st.stop()
 
@@ -63,7 +63,9 @@ def plain(text: object) -> str:
     >>> plain("a_b [x](http://y)")
     'a\\\\_b \\\\[x\\\\](http\\\\://y)'
     """
-    return re.sub(r"([\\`*_{}\[\]<>#|$~:])", r"\\\1", str(text))
+    escaped = re.sub(r"([\\`*_{}\[\]<>#|$~:])", r"\\\1", str(text))
+    # What begins a list, and what a browser's reader takes for an address.
+    return re.sub(r"^(\s*\d*)([-+.)])(?=\s)", r"\1\\\2", escaped).replace("www.", "www\\.")
 
 
 def show_figure(figure: go.Figure, *, alt: str, key: str, on_select: Callable[[], None] | None = None) -> None:

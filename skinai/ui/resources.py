@@ -10,6 +10,7 @@ import contextlib
 import gc
 import logging
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +19,10 @@ import pandas as pd
 import streamlit as st
 
 from skinai.artefacts import cache_folder, hash_file, predictions_file
-from skinai.data.audit import Audit, hash_state, read_audit, write_audit
+from skinai.data import audit as audits
+from skinai.data.audit import Audit, hash_state, read_audit
 from skinai.data.facets import SummaryFacets, TableFacets, build_facets
+from skinai.data.images import SUFFIXES
 from skinai.data.metadata import DataFolder, find_data_folder
 from skinai.data.predictions import read_predictions
 from skinai.data.sources import read_source
@@ -39,6 +42,8 @@ from skinai.serving.assessment import Assessor
 LOG = logging.getLogger("skinai.ui")
 
 
+# One audit at a time: it takes all processors.
+AUDITING = threading.Lock()
 # So many holdout pictures are offered to try, of all diagnoses in turn.
 _HOLDOUT_OFFERED = 21
 
@@ -260,7 +265,7 @@ def load_audit(data: DataFolder) -> Audit | None:
 def keep_audit(data: DataFolder, audit: Audit) -> None:
     """Keep an audit for the next visitor; where it cannot be written, it is shown once."""
     try:
-        write_audit(audit, audit_file(data))
+        audits.keep_audit(audit, audit_file(data))
     except OSError:
         LOG.warning("The audit could not be kept in %s.", audit_file(data).parent)
 
@@ -272,14 +277,14 @@ def audit_file(data: DataFolder) -> Path:
 
 def _find_pictures() -> dict[str, Path]:
     """Return the path of each picture of HAM10000 at hand."""
+    folder, table = _data_folder(), os.environ.get("SKINAI_TABLE", "")
+    if not folder:
+        return {}
     try:
-        data = load_data()
+        return _list_pictures(folder, table, _data_changed_at(Path(folder), table))
     except SkinaiError:
         LOG.warning("The data folder cannot be read; no picture of it is shown.")
         return {}
-    if data is None or data.labels is not HAM10000 or data.pixels is not None:
-        return {}
-    return dict(zip(data.present["image_id"], data.present["path"], strict=True))
 
 
 def _data_folder() -> str:
@@ -290,9 +295,23 @@ def _data_folder() -> str:
 
 
 def _data_changed_at(folder: Path, table: str) -> tuple[int, ...]:
-    """Return the times of change of a data folder, of what lies in it, and of its table."""
-    inside = sorted(folder.iterdir()) if folder.is_dir() else []
-    return tuple(_changed_at(path) for path in (folder, *inside, *([Path(table)] if table else [])))
+    """Return the times of change of a data folder, of the folders and tables in it, and of its own table.
+
+    Pictures that lie directly in it are told by the folder's time.
+
+    Raises
+    ------
+    DataError
+        If it cannot be opened.
+    """
+    watched = [folder, *([Path(table)] if table else [])]
+    try:
+        if folder.is_dir():
+            with os.scandir(folder) as inside:
+                watched += [Path(item) for item in inside if Path(item).suffix.lower() not in SUFFIXES]
+    except OSError as error:
+        raise DataError(f"The data folder cannot be opened: {error.strerror or error}.") from error
+    return tuple(_changed_at(path) for path in sorted(watched))
 
 
 def _report_changed_at(folder: Path) -> tuple[int, ...]:
@@ -351,7 +370,18 @@ def _load_predictions(path: str, changed_at: int, expected_hash: str, _labels: L
 
 @st.cache_resource(max_entries=1, show_spinner="Reading the data folder")
 def _load_data(folder: str, table: str, changed_at: tuple[int, ...]) -> DataFolder:
-    return read_source(Path(folder), table_file=Path(table) if table else None, for_training=False)
+    try:
+        return read_source(Path(folder), table_file=Path(table) if table else None, for_training=False)
+    except OSError as error:
+        raise DataError(f"The data folder cannot be read: {error.strerror or error}.") from error
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def _list_pictures(folder: str, table: str, changed_at: tuple[int, ...]) -> dict[str, Path]:
+    data = _load_data(folder, table, changed_at)
+    if data.labels is not HAM10000 or data.pixels is not None:
+        return {}
+    return dict(zip(data.present["image_id"], data.present["path"], strict=True))
 
 
 @st.cache_resource(max_entries=1, show_spinner=False)

@@ -73,7 +73,7 @@ def test_a_fresh_clone_shows_the_class_balance_without_any_data():
     app = open_page()
     app.toggle(key="tables").set_value(True).run()
     balance = app.table[0].value
-    assert balance["n"].astype(int).sum() == 83
+    assert balance["All"].astype(int).sum() == 83
     assert len(app.get("plotly_chart")) >= 5
     assert wording.COUNTS_ONLY in texts(app)
     for section, sentence in (("gallery", wording.GALLERY_NO_DATA), ("audit", wording.AUDIT_NO_DATA)):
@@ -85,7 +85,7 @@ def test_counts_follow_the_unit():
     app = open_page()
     app.toggle(key="tables").set_value(True).run()
     app.segmented_control(key="unit").set_value("lesions").run()
-    assert app.table[0].value["n"].astype(int).sum() == 56
+    assert app.table[0].value["All"].astype(int).sum() == 56
     assert wording.LESIONS_REMARK in texts(app)
 
 
@@ -108,9 +108,10 @@ def test_every_filter_holds_for_every_count(facets):
     shown = {table.value.columns[0]: table.value for table in app.table}
     sites = shown["Site on the body"].set_index("Site on the body")
     expected = wanted["localization"].value_counts()
-    assert {site: int(sites.loc[site, "n"]) for site in expected.index} == expected.to_dict()
+    assert {site: int(sites.loc[site, "All"]) for site in expected.index} == expected.to_dict()
+    assert sites["Melanoma"].astype(int).sum() == len(wanted)
     # A facet's own filter is not applied to it.
-    assert shown["Diagnosis"]["n"].astype(int).sum() == len(facets.rows({"sex": ["female"]}))
+    assert shown["Diagnosis"]["All"].astype(int).sum() == len(facets.rows({"sex": ["female"]}))
 
 
 @pytest.mark.usefixtures("with_data")
@@ -231,7 +232,7 @@ def test_an_audit_on_the_page_is_kept_for_the_next_visitor(small_data, tmp_path,
     app.button(key="audit").click().run()
     assert not app.exception
     found = app.table[1].value
-    assert found[found["What"].str.contains("different lesions")]["Found"].tolist()[0] == "1"
+    assert found[found["What"].str.contains("listed as another lesion")]["Found"].tolist() == ["1"]
     again = open_page("audit")
     assert len(again.table) == len(app.table)
     assert wording.AUDIT_COMMAND in texts(again)
@@ -259,7 +260,7 @@ def test_the_models_own_split_is_clean_by_class():
         ("image_id,subset\nISIC_0000001,train\nISIC_0000002,test\n", "1 lesions and 0 near-identical pairs"),
         ("image_id,subset\nISIC_0000001,left\n", "Unknown subsets"),
         ("name,part\nx,y\n", "needs a column"),
-        ("image_id,subset\nISIC_9,train\n", "no lesion ids"),
+        ("image_id,subset\nISIC_9,train\n", "no picture in common"),
     ],
 )
 def test_a_split_of_ones_own_is_looked_through(text, said):
@@ -281,9 +282,14 @@ def test_a_folder_a_class_is_explored_like_any_other(tmp_path, monkeypatch):
     assert "**6 pictures are here**" in texts(app)
     app.toggle(key="tables").set_value(True).run()
     assert app.table[0].value["Diagnosis"].tolist() == ["dark\\_spot", "red spot"]
+    assert app.segmented_control(key="unit").options == ["pictures"]
     for section in ("columns", "gallery", "audit", "split"):
         app.segmented_control(key="part").set_value(section).run()
         assert not app.exception, section
+        assert "Published" not in app.table[0].value.columns if app.table else True
+    own = "image_id,subset\nred spot/a*b_0.jpg,train\ndark_spot/a*b_0.jpg,test\n"
+    app.file_uploader[0].set_value(("split.csv", own.encode(), "text/csv")).run()
+    assert wording.SPLIT_UNKNOWN in [warning.value for warning in app.warning]
     app.segmented_control(key="part").set_value("gallery").run()
     assert any("a*b_0" in caption for _, caption, _ in figures(app))
 
@@ -303,6 +309,63 @@ def test_a_table_of_ones_own_is_explored_by_its_columns(tmp_path, monkeypatch):
     app = open_page()
     choose(app, "sex:female")
     assert "**3 pictures of" in texts(app)
+
+
+def test_every_diagnosis_keeps_its_own_group_where_some_are_absent(small_data, tmp_path, monkeypatch):
+    folder = shutil.copytree(small_data, tmp_path / "ham")
+    table = pd.read_csv(folder / "HAM10000_metadata.csv")
+    table[table["dx"].isin(["mel", "nv"])].to_csv(folder / "HAM10000_metadata.csv", index=False)
+    monkeypatch.setenv("SKINAI_DATA", str(folder))
+    app = open_page()
+    app.toggle(key="tables").set_value(True).run()
+    groups = app.table[0].value.set_index("Diagnosis")["Group"]
+    assert groups.to_dict() == {"Melanoma": "malignant", "Melanocytic naevus": "benign"}
+
+
+def test_the_counts_are_taken_along_as_they_are_filtered(monkeypatch):
+    from skinai.ui.exploring import overview
+
+    made = []
+    monkeypatch.setattr(overview.st, "download_button", lambda label, make, *rest, **more: made.append(make))
+    app = open_page()
+    choose(app, "dx:bcc")
+    rows = list(csv.DictReader(io.StringIO(made[-1]().decode())))
+    assert {row["dx"] for row in rows if int(row["pictures"])} == {"bcc"}
+    assert sum(int(row["pictures"]) for row in rows if row["column"] == "dx") == 12
+
+
+def test_a_click_on_a_value_with_odd_characters_sets_it(tmp_path, monkeypatch):
+    """What a bar names is a list, whatever the value looks like."""
+    from skinai.evaluation.figures import LIGHT
+    from skinai.ui.charts import draw_facet
+
+    counts = pd.DataFrame({"a": [1, 2]}, index=["trunk|back", "x:<b>y</b>"])
+    figure = draw_facet(
+        counts, list(counts.index), LIGHT, facet="localization", unit="pictures", chosen=[], labels=None
+    )
+    assert [list(entry) for entry in figure.data[0].customdata] == [["localization", value] for value in counts.index]
+    assert figure.data[0].y[1] == "x:&lt;b&gt;y&lt;/b&gt;"
+
+
+def test_the_list_of_pairs_from_the_page_is_what_a_split_reads(small_data, tmp_path):
+    from skinai.data.audit import audit_folder, format_pairs
+    from skinai.data.split import read_pairs
+
+    folder = shutil.copytree(small_data, tmp_path / "ham")
+    shutil.copy(next(folder.glob("*/ISIC_0000000.jpg")), next(folder.glob("*/ISIC_0000080.jpg")))
+    (tmp_path / "pairs.csv").write_text(format_pairs(audit_folder(read_source(folder, for_training=False), near=False)))
+    assert read_pairs(tmp_path / "pairs.csv") == {("ISIC_0000000", "ISIC_0000080")}
+
+
+def test_a_folder_that_cannot_be_opened_is_a_sentence_everywhere(tmp_path, monkeypatch):
+    from skinai.ui import resources
+
+    (tmp_path / "closed").mkdir()
+    monkeypatch.setenv("SKINAI_DATA", str(tmp_path / "closed"))
+    monkeypatch.setattr(resources.os, "scandir", lambda folder: (_ for _ in ()).throw(PermissionError(13, "Denied")))
+    assert "cannot be opened: Denied" in texts(open_page())
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=30).run()
+    assert not app.exception
 
 
 def test_data_that_cannot_be_read_are_a_sentence(tmp_path, monkeypatch):

@@ -9,7 +9,17 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from skinai.data.audit import ACROSS, PUBLISHED, WITHIN, audit_folder, hash_state, read_audit, write_audit, write_pairs
+from skinai.data.audit import (
+    ACROSS,
+    PUBLISHED,
+    WITHIN,
+    audit_folder,
+    hash_state,
+    keep_audit,
+    read_audit,
+    write_audit,
+    write_pairs,
+)
 from skinai.data.metadata import METADATA_FILE
 from skinai.data.sources import read_source
 from skinai.data.split import read_near_duplicates, read_pairs, split_lesions
@@ -63,7 +73,12 @@ def test_everything_done_to_a_folder_is_found(folder):
     sister = path_of(folder, "ISIC_0000002")
     sister.unlink()
     picture.save(sister.with_suffix(".png"))  # the same pixels in another file, of the same lesion
-    edit(folder, lambda table: table.assign(age=table["age"].where(table["image_id"] != "ISIC_0000020", "0.0")))
+    edit(
+        folder,
+        lambda table: table.assign(
+            age=table["age"].mask(table["image_id"].isin(["ISIC_0000020", "ISIC_0000021"]), "0.0")
+        ),
+    )
     edit(folder, lambda table: table.assign(dx=table["dx"].where(table["image_id"] != "ISIC_0000011", "nv")))
     audit = audit_folder(read(folder), near=False)
     found = count(audit)
@@ -71,9 +86,10 @@ def test_everything_done_to_a_folder_is_found(folder):
     assert found["unreadable"] == 1
     assert found["copies"] == 2
     assert found["copies_across"] == 1
+    assert found["repeated"] == 0
     assert found["pair_conflict"] == 1
     assert found["label_conflict"] == 1
-    assert found["age_zero"] == 1
+    assert found["age_zero"] == 2
     rows = audit.pairs.set_index("image_a")
     assert rows.loc["ISIC_0000000", ["kind", "lesions", "dx_b"]].tolist() == ["same file", ACROSS, "vasc"]
     assert rows.loc["ISIC_0000001", ["kind", "lesions"]].tolist() == ["same pixels", WITHIN]
@@ -89,6 +105,49 @@ def test_an_audit_is_kept_and_read_as_it_was(folder, tmp_path):
         pd.testing.assert_frame_equal(getattr(again, name), getattr(audit, name), check_dtype=False)
     assert (again.findings, again.state, again.source) == (audit.findings, audit.state, audit.source)
     assert not again.near_searched
+
+
+def test_a_quick_audit_does_not_replace_a_full_one(folder, tmp_path):
+    data = read(folder)
+    quick = audit_folder(data, near=False)
+    full = replace(quick, near_searched=True)
+    for audit, kept in ((quick, False), (full, True), (quick, True)):
+        keep_audit(audit, tmp_path / "audit.json")
+        assert read_audit(tmp_path / "audit.json").near_searched is kept
+    keep_audit(replace(quick, state="another"), tmp_path / "audit.json")
+    assert not read_audit(tmp_path / "audit.json").near_searched
+
+
+def test_what_a_reader_left_out_is_counted(tmp_path):
+    """Absent and repeated rows of one's own table are gone from it; the audit tells of them all the same."""
+    from conftest import encode
+
+    from skinai.data.drawing import draw_lesion
+
+    (tmp_path / "own").mkdir()
+    for number in range(4):
+        content = encode(draw_lesion(number, width_px=64, height_px=48))
+        (tmp_path / "own" / f"{number}.jpg").write_bytes(content)
+    rows = [("0.jpg", "a"), ("1.jpg", "a"), ("2.jpg", "b"), ("2.jpg", "b"), ("8.jpg", "b"), ("9.jpg", "b")]
+    pd.DataFrame(rows, columns=["image", "label"]).to_csv(tmp_path / "t.csv", index=False)
+    audit = audit_folder(read_source(tmp_path / "own", table_file=tmp_path / "t.csv", for_training=False), near=False)
+    found = count(audit)
+    assert (found["absent"], found["repeated"], found["not_listed"]) == (2, 1, 1)
+    assert sorted(found) == sorted({finding.code for finding in audit.findings}), "a code comes once"
+    assert audit.counts["published"].isna().all()
+
+
+def test_sizes_are_those_of_the_files(folder):
+    Image.new("RGB", (5000, 3600), (200, 150, 120)).save(path_of(folder, "ISIC_0000000"))
+    audit = audit_folder(read(folder), near=False)
+    assert {"width_px": 5000, "height_px": 3600, "pictures": 1} in audit.sizes.to_dict("records")
+
+
+def test_many_copies_are_a_chain_and_not_a_square(folder):
+    for number in range(1, 40):
+        if number != 5:
+            shutil.copy(path_of(folder, "ISIC_0000000"), path_of(folder, f"ISIC_00000{number:02d}"))
+    assert count(audit_folder(read(folder), near=False))["copies"] == 38
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"format": 9}', "\xff"])

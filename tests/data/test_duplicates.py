@@ -10,13 +10,11 @@ from skinai.data.duplicates import (
     NEAR,
     SAME_FILE,
     SAME_PIXELS,
-    Duplicate,
     compare_looks,
     find_duplicates,
     find_partners,
     is_near,
     take_look,
-    unite,
 )
 
 
@@ -98,13 +96,12 @@ def test_exact_copies_come_first_and_are_told_apart_from_near_ones():
     found = find_duplicates(looks, on_progress=shares.append)
     assert [(pair.first, pair.second, pair.kind) for pair in found] == [
         (0, 2, SAME_FILE),
-        (0, 3, SAME_PIXELS),
         (2, 3, SAME_PIXELS),
         (1, 4, NEAR),
     ]
     assert shares[-1] == 1.0
     assert shares == sorted(shares)
-    assert [pair.kind for pair in find_duplicates(looks, near=False)] == [SAME_FILE, SAME_PIXELS, SAME_PIXELS]
+    assert [pair.kind for pair in find_duplicates(looks, near=False)] == [SAME_FILE, SAME_PIXELS]
 
 
 def test_partners_are_found_across_blocks(monkeypatch):
@@ -122,11 +119,6 @@ def test_partners_are_found_across_blocks(monkeypatch):
 @pytest.mark.parametrize("count", [0, 1])
 def test_there_is_no_pair_of_fewer_than_two(count):
     assert find_duplicates([look(textured(1))] * count) == []
-
-
-def test_groups_are_joined_through_any_member():
-    pairs = [Duplicate(0, 1, NEAR), Duplicate(2, 3, NEAR), Duplicate(1, 2, NEAR), Duplicate(5, 6, NEAR)]
-    assert unite(pairs) == [[0, 1, 2, 3], [5, 6]]
 
 
 def test_a_quick_look_has_hashes_only():

@@ -28,6 +28,9 @@ def test_counts_are_worked_by_hand():
             "lesion_id": ["1", "1", "2", "3", "4"],
             "dx": ["mel", "mel", "nv", "nv", "mel"],
             "sex": ["male", "male", "female", "unknown", "female"],
+            "dx_type": "histo",
+            "age_band": "unknown",
+            "localization": "back",
         }
     )
     facets = TableFacets(HAM10000, table, ("dx", "sex"))
@@ -39,7 +42,25 @@ def test_counts_are_worked_by_hand():
     assert facets.count("sex", unit="lesions").loc["male", "mel"] == 1
     assert facets.total({"dx": ["mel"]}) == 3
     assert facets.total({"dx": ["mel"]}, "lesions") == 2
-    assert facets.count_unknown({"dx": ["nv"]}).to_dict("records") == [{"column": "sex", "unknown": 1, "share": 0.5}]
+    unknown = facets.count_unknown({"dx": ["nv"]}).set_index("column").loc["sex"]
+    assert (unknown["unknown"], unknown["share"]) == (1, 0.5)
+
+
+def test_what_is_never_known_is_told(facets):
+    """A column of unknowns is no facet, and is missing all the same."""
+    nothing = facets.table.assign(sex="unknown")
+    data = DataFolder(None, nothing.assign(age=50.0), (), "", HAM10000)
+    unknown = build_facets(data).count_unknown({}).set_index("column")
+    assert "sex" not in build_facets(data).columns
+    assert unknown.loc["sex", "unknown"] == len(nothing)
+
+
+def test_rare_values_of_very_many_are_one(facets):
+    sites = [f"place {number % 60}" for number in range(len(facets.table))]
+    data = DataFolder(None, facets.table.assign(localization=sites, age=50.0), (), "", HAM10000)
+    values = build_facets(data).values("localization")
+    assert len(values) <= 31
+    assert "other" in values
 
 
 def test_a_facets_own_filter_leaves_its_other_values_to_be_seen(facets):

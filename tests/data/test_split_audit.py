@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from skinai.data.split import read_near_duplicates, split_lesions, split_pictures
-from skinai.data.split_audit import audit_split, expect_leak, read_any_split
+from skinai.data.split_audit import TOTAL, audit_split, expect_leak, read_any_split
 from skinai.errors import DataError
 
 TABLE = pd.DataFrame(
@@ -28,8 +28,8 @@ def test_leaks_are_counted_by_class_and_subset():
         ("mel", "test"): (1, 1, 1),
         ("nv", "test"): (1, 0, 0),
         ("nv", "valid"): (1, 1, 1),
-        ("all", "test"): (2, 1, 1),
-        ("all", "valid"): (1, 1, 1),
+        (TOTAL, "test"): (2, 1, 1),
+        (TOTAL, "valid"): (1, 1, 1),
     }
     assert audit.lesions == ("a", "c")
     assert not audit.is_clean
@@ -97,8 +97,27 @@ def test_the_expected_leak_is_what_random_splits_leak():
 def test_splits_of_other_projects_are_read(tmp_path, text, read):
     (tmp_path / "s.csv").write_text(text)
     found = read_any_split(tmp_path / "s.csv")
-    assert found["image_id"].tolist() == ["ISIC_1", "ISIC_2"]
     assert found["subset"].tolist() == read
+    table = pd.DataFrame({"image_id": ["ISIC_1", "ISIC_2"], "lesion_id": ["a", "a"], "dx": ["mel", "mel"]})
+    audit = audit_split(found, table)
+    assert (audit.lesions, audit.not_listed) == (("a",), ())
+
+
+def test_names_inside_folders_are_taken_as_they_are(tmp_path):
+    """One's own pictures are called by their path, and two folders may hold the same name."""
+    (tmp_path / "s.csv").write_text("image_id,subset\na/1.jpg,train\nb/1.jpg,test\n")
+    table = pd.DataFrame({"image_id": ["a/1.jpg", "b/1.jpg"], "lesion_id": ["x", "x"], "dx": ["all", "all"]})
+    audit = audit_split(read_any_split(tmp_path / "s.csv"), table)
+    assert audit.lesions == ("x",)
+    assert audit.leaks["dx"].tolist() == ["all", TOTAL]
+
+
+def test_nothing_is_called_clean_where_no_lesion_is_known(tmp_path):
+    (tmp_path / "s.csv").write_text("image_id,subset,lesion_id\na,train,\nb,test,\n")
+    audit = audit_split(read_any_split(tmp_path / "s.csv"))
+    assert audit.lesions == ()
+    assert not audit.lesions_known
+    assert not audit_split(split(a1="train"), TABLE, lesions_known=False).lesions_known
 
 
 @pytest.mark.parametrize(
@@ -106,7 +125,7 @@ def test_splits_of_other_projects_are_read(tmp_path, text, read):
     [
         ("name,part\na,train\n", "needs a column image_id and a column subset"),
         ("image_id,subset\na,left\n", "Unknown subsets in s.csv: left. Known are: train, valid, test."),
-        ("image_id,subset\na,train\na.jpg,test\n", "Repeated pictures in s.csv: a."),
+        ("image_id,subset\na,train\na,test\n", "Repeated pictures in s.csv: a."),
         ("image_id,subset\n", "s.csv has no rows."),
         ("image_id,subset\na,\n", "has no subset in the"),
     ],
@@ -129,6 +148,6 @@ def test_by_picture_leaks_what_was_computed_and_by_lesion_nothing(real_data):
     pairs = read_near_duplicates()
     assert audit_split(split_lesions(table, pairs), table, pairs).is_clean
     leaking = audit_split(split_pictures(table), table, pairs)
-    overall = leaking.leaks[leaking.leaks["dx"] == "all"].set_index("subset").loc["test"]
+    overall = leaking.leaks[leaking.leaks["dx"] == TOTAL].set_index("subset").loc["test"]
     assert overall["share"] == pytest.approx(overall["expected"], abs=0.03)
     assert len(leaking.lesions) > 1000

@@ -6,17 +6,16 @@ import pandas as pd
 import streamlit as st
 
 from skinai import wording
-from skinai.data.audit import Audit, audit_folder, count_classes
-from skinai.data.images import decode_picture, encode_preview
+from skinai.data.audit import Audit, audit_folder, count_classes, format_pairs
 from skinai.data.metadata import DataFolder
 from skinai.data.sources import describe_source
-from skinai.errors import DataError, PictureError
-from skinai.exports.record import write_table
+from skinai.data.split import read_near_duplicates
+from skinai.errors import PictureError
 from skinai.ui import components, resources
 from skinai.ui.exploring.explored import Explored
+from skinai.ui.exploring.gallery import load_thumbnail
 
 _PAIRS_SHOWN = 30
-_PAIR_PX = 220
 
 
 def show(explored: Explored) -> None:
@@ -25,7 +24,7 @@ def show(explored: Explored) -> None:
     if data is None:
         st.info(wording.AUDIT_NO_DATA)
         return
-    st.markdown(wording.AUDIT_SOURCE.format(source=describe_source(data)))
+    st.markdown(wording.AUDIT_SOURCE.format(source=components.plain(describe_source(data))))
     _show_counts(data)
     audit = resources.load_audit(data)
     if audit is None or not audit.near_searched:
@@ -35,23 +34,33 @@ def show(explored: Explored) -> None:
             _show_remarks(data)
             return
         audit = _run(data)
+        if audit is None:
+            return
     _show_findings(audit)
     _show_sizes(audit)
     _show_pairs(audit, data)
 
 
-def _run(data: DataFolder) -> Audit:
-    bar = st.progress(0.0, text=wording.AUDIT_READING)
-    shown = 0.0
+def _run(data: DataFolder) -> Audit | None:
+    """Make an audit without near-duplicates; None where somebody else's is being made."""
+    if not resources.AUDITING.acquire(blocking=False):
+        st.info(wording.AUDIT_BUSY)
+        return None
+    try:
+        bar = st.progress(0.0, text=wording.AUDIT_READING)
+        shown = 0.0
 
-    def tell(step: str, share: float) -> None:
-        nonlocal shown
-        if step == "reading" and (share - shown > 0.01 or share >= 1):
-            shown = share
-            bar.progress(min(share, 1.0), text=wording.AUDIT_READING)
+        def tell(step: str, share: float) -> None:
+            nonlocal shown
+            if step == "reading" and (share - shown > 0.01 or share >= 1):
+                shown = share
+                bar.progress(min(share, 1.0), text=wording.AUDIT_READING)
 
-    audit = audit_folder(data, source=describe_source(data), near=False, on_progress=tell)
-    bar.empty()
+        source, known = describe_source(data), read_near_duplicates()
+        audit = audit_folder(data, source=source, known=known, near=False, on_progress=tell)
+        bar.empty()
+    finally:
+        resources.AUDITING.release()
     resources.keep_audit(data, audit)
     return audit
 
@@ -101,13 +110,8 @@ def _show_pairs(audit: Audit, data: DataFolder) -> None:
         st.markdown(wording.AUDIT_NO_PAIRS if audit.near_searched else wording.AUDIT_NO_COPIES)
         return
     st.markdown(wording.AUDIT_PAIRS_REMARK.format(count=len(pairs), known=int(pairs["known"].sum())))
-    columns = [str(column) for column in pairs.columns]
     st.download_button(
-        wording.AUDIT_TAKE_PAIRS,
-        write_table(columns, pairs.astype(object).to_numpy().tolist()),
-        "near_duplicates.csv",
-        "text/csv",
-        on_click="ignore",
+        wording.AUDIT_TAKE_PAIRS, format_pairs(audit), "near_duplicates.csv", "text/csv", on_click="ignore", key="pairs"
     )
     paths = dict(zip(data.table["image_id"], data.table["path"], strict=True))
     for pair in pairs.head(_PAIRS_SHOWN).itertuples():
@@ -115,9 +119,12 @@ def _show_pairs(audit: Audit, data: DataFolder) -> None:
         for column, image, code in ((left, pair.image_a, pair.dx_a), (right, pair.image_b, pair.dx_b)):
             text = f"{image}, {data.labels.by_code(code).name.lower() if code in data.labels.codes else code}"
             try:
-                picture = decode_picture(paths[image].read_bytes())
-                column.image(encode_preview(picture, max_side_px=_PAIR_PX), width="stretch", alt=text)
-            except (OSError, PictureError, DataError, AttributeError, KeyError):
+                path = paths.get(image)
+                if path is None:
+                    column.caption(wording.NO_PICTURE)
+                else:
+                    column.image(load_thumbnail(path), width="stretch", alt=text)
+            except (OSError, PictureError):
                 column.caption(wording.NO_PICTURE)
             column.caption(components.plain(text))
         known = wording.AUDIT_KNOWN if pair.known else wording.AUDIT_NEW

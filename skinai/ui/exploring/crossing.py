@@ -8,7 +8,7 @@ import streamlit as st
 from skinai import wording
 from skinai.data.facets import SummaryFacets
 from skinai.ui import charts, components
-from skinai.ui.exploring.explored import Explored, name_facet, name_value, show_filters
+from skinai.ui.exploring.explored import Explored, choose_unit, name_facet, name_value, show_filters
 
 
 def show(explored: Explored) -> None:
@@ -34,9 +34,8 @@ def show(explored: Explored) -> None:
     if st.session_state.get("across") not in others:
         st.session_state.pop("across", None)
     across = second.selectbox(wording.CROSS_ACROSS, others, format_func=name_facet, key="across", bind="query-params")
-    unit = third.segmented_control(
-        "Count", ["pictures", "lesions"], default="pictures", required=True, key="unit", bind="query-params"
-    )
+    with third:
+        unit = choose_unit(facets)
     shown_as = fourth.segmented_control(
         "Show",
         list(wording.CROSS_KINDS),

@@ -9,7 +9,6 @@ import streamlit as st
 from skinai import wording
 from skinai.data.facets import Facets, Filters
 from skinai.data.metadata import DataFolder
-from skinai.labels import HAM10000
 from skinai.model.bundle import Bundle
 
 FILTERS = "filter"
@@ -34,7 +33,7 @@ class Explored:
 
     @property
     def is_ham10000(self) -> bool:
-        return self.facets.labels is HAM10000
+        return self.facets.is_ham10000
 
 
 def name_value(facets: Facets, column: str, value: str) -> str:
@@ -47,6 +46,14 @@ def name_value(facets: Facets, column: str, value: str) -> str:
 def name_facet(column: str) -> str:
     """Return what a facet is called on screen."""
     return wording.FACETS.get(column, column)
+
+
+def choose_unit(facets: Facets) -> str:
+    """Show what is counted, where there is a choice, and return it."""
+    units = ["pictures", "lesions"] if facets.lesions_known else ["pictures"]
+    if st.session_state.get("unit") not in units:
+        st.session_state.pop("unit", None)
+    return st.segmented_control("Count", units, default="pictures", required=True, key="unit", bind="query-params")
 
 
 def read_filters() -> dict[str, list[str]]:

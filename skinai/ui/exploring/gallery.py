@@ -34,11 +34,9 @@ def show(explored: Explored) -> None:
     rows = facets.rows(show_filters(explored))
     there = rows[rows["path"].notna()] if data.pixels is None else rows
     there = there.sort_values(["lesion_id", "image_id"], kind="stable")
-    st.markdown(
-        wording.GALLERY_COUNT.format(
-            pictures=len(there), lesions=there["lesion_id"].nunique(), absent=len(rows) - len(there)
-        )
-    )
+    count = wording.GALLERY_COUNT if facets.lesions_known else wording.GALLERY_COUNT_ONLY
+    absent = len(rows) - len(there)
+    st.markdown(count.format(pictures=len(there), lesions=there["lesion_id"].nunique(), absent=absent))
     if there.empty:
         return
     pages = -(-len(there) // PAGE_SIZE)
@@ -67,7 +65,9 @@ def _write_one(explored: Explored, row: Any, answers: pd.DataFrame | None) -> st
         picture = base64.b64encode(_take_thumbnail(explored, row)).decode()
         alt = html.escape(f"{name}, {row.image_id}")
         image = f'<img src="data:image/jpeg;base64,{picture}" alt="{alt}" style="{_IMAGE}">'
-    except (OSError, PictureError) as error:
+    except OSError as error:
+        image = f"<i>{html.escape(wording.GALLERY_UNREADABLE.format(reason=error.strerror or ''))}</i>"
+    except PictureError as error:
         image = f"<i>{html.escape(wording.GALLERY_UNREADABLE.format(reason=error))}</i>"
     return f'<figure style="margin:0">{image}<figcaption style="{_CAPTION}">{"<br>".join(lines)}</figcaption></figure>'
 
@@ -76,7 +76,17 @@ def _take_thumbnail(explored: Explored, row: Any) -> bytes:
     data = explored.data
     if data is not None and data.pixels is not None:
         return encode_preview(data.pixels[row.Index], max_side_px=_THUMBNAIL_PX)
-    path = Path(row.path)
+    return load_thumbnail(Path(row.path))
+
+
+def load_thumbnail(path: Path) -> bytes:
+    """Return a small JPEG of a picture of the data set.
+
+    Raises
+    ------
+    OSError, PictureError
+        If it is gone or cannot be read.
+    """
     return _load_thumbnail(str(path), path.stat().st_mtime_ns)
 
 

@@ -10,10 +10,10 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from skinai import wording
-from skinai.data.facets import Filters, SummaryFacets, TableFacets
+from skinai.data.facets import Facets, Filters, SummaryFacets, TableFacets
 from skinai.exports.record import write_table
 from skinai.ui import charts, components
-from skinai.ui.exploring.explored import Explored, name_facet, name_value, read_filters, show_filters, toggle_filters
+from skinai.ui.exploring.explored import Explored, choose_unit, name_facet, name_value, show_filters, toggle_filters
 
 # A lesion's diagnosis is drawn inside these bars; the others have one colour.
 _STACKED = ("localization", "dx_type")
@@ -24,7 +24,7 @@ _TABLE_COLUMNS = ["image_id", "lesion_id", "dx", "dx_type", "age", "sex", "local
 def show(explored: Explored) -> None:
     """Show filters, totals, charts, what is missing, and the rows to take along."""
     filters = show_filters(explored)
-    unit, tables = _choose()
+    unit, tables = _choose(explored.facets)
     _show_totals(explored, filters)
     facets = explored.facets
     if facets.total(filters) == 0:
@@ -38,14 +38,13 @@ def show(explored: Explored) -> None:
                 components.show_table(_as_shown(explored, key, counts), alt=f"{unit} by {name_facet(key).lower()}")
     _show_remarks(explored, unit)
     _show_unknown(explored, filters)
-    _offer_rows(explored, filters)
+    _offer_rows(explored, filters, unit)
 
 
-def _choose() -> tuple[str, bool]:
+def _choose(facets: Facets) -> tuple[str, bool]:
     left, right = st.columns([1, 2], vertical_alignment="bottom")
-    unit = left.segmented_control(
-        "Count", ["pictures", "lesions"], default="pictures", required=True, key="unit", bind="query-params"
-    )
+    with left:
+        unit = choose_unit(facets)
     return unit, right.toggle(wording.SHOW_TABLES, key="tables", bind="query-params")
 
 
@@ -58,7 +57,9 @@ def _show_totals(explored: Explored, filters: Filters) -> None:
         by_class = by_class[by_class.index.isin(filters["dx"])]
     there = by_class[by_class > 0]
     text = wording.EXPLORER_TOTALS.format(pictures=pictures, lesions=lesions)
-    if len(there) > 1:
+    if not facets.lesions_known:
+        text = wording.EXPLORER_TOTALS_ONLY.format(pictures=pictures)
+    if len(there) > 1 and there.max() > there.min():
         most, least = (
             components.plain(name_value(facets, "dx", code).lower()) for code in (there.idxmax(), there.idxmin())
         )
@@ -77,7 +78,8 @@ def _list_charts(
         counts = facets.count(column, filters=filters, unit=unit)
         found.append((column, partial(_show_bars, explored, counts, filters, unit), counts))
     people = [column for column in ("age_band", "sex") if column in facets.columns]
-    if len(people) == 2 and isinstance(facets, TableFacets):
+    sexes = facets.values("sex") if "sex" in people else []
+    if len(people) == 2 and {"female", "male"} <= set(sexes) and isinstance(facets, TableFacets):
         others = {name: values for name, values in filters.items() if name not in people}
         counts = facets.count("age_band", "sex", filters=others, unit=unit)
         found.insert(1, ("age_band", partial(_show_pyramid, explored, counts, filters, unit), counts))
@@ -129,8 +131,8 @@ def _show_clickable(figure: go.Figure, column: str, *, alt: str, explored: Explo
 
     def take_click() -> None:
         points = st.session_state[key].selection.points
-        pairs = [tuple(entry.split(":", 1)) for entry in points[0]["customdata"][0].split("|")] if points else []
-        pairs = [(facet, value) for facet, value in pairs if facet in explored.facets.filterable]
+        flat = [str(entry) for entry in points[0]["customdata"]] if points else []
+        pairs = [pair for pair in zip(flat[::2], flat[1::2], strict=True) if pair[0] in explored.facets.filterable]
         st.session_state[clicks] = st.session_state.get(clicks, 0) + 1
         if pairs:
             toggle_filters(pairs)
@@ -140,19 +142,25 @@ def _show_clickable(figure: go.Figure, column: str, *, alt: str, explored: Explo
 
 
 def _as_shown(explored: Explored, column: str, counts: pd.DataFrame) -> pd.DataFrame:
-    """Return counts as a table, with a row's n and the shares of its classes where they are drawn."""
-    shown = pd.DataFrame(
-        {name_facet(column): [components.plain(name_value(explored.facets, column, value)) for value in counts.index]}
-    )
+    """Return counts as a table: a row a value with its total, then each class, or the share of each diagnosis."""
+    plain, facets = components.plain, explored.facets
+    heads = [name_facet(column), "All"]
     totals = counts.sum(axis=1).to_numpy()
-    shown["n"] = [f"{total:,}" for total in totals]
+    cells = [[plain(name_value(facets, column, value)) for value in counts.index], [f"{total:,}" for total in totals]]
     if column == "dx":
-        shown["Share"] = [f"{share:.1%}" for share in totals / max(totals.sum(), 1)]
+        heads.append("Share")
+        cells.append([f"{share:.1%}" for share in totals / max(totals.sum(), 1)])
         if explored.is_ham10000:
-            groups = [wording.describe_group(label, explored.facets.labels) for label in explored.facets.labels]
-            shown["Group"] = groups[: len(shown)]
-        return shown
-    return shown.assign(**{components.plain(name): [f"{value:,}" for value in counts[name]] for name in counts.columns})
+            heads.append("Group")
+            cells.append([wording.describe_group(facets.labels.by_code(code), facets.labels) for code in counts.index])
+    else:
+        across = "sex" if set(counts.columns) <= {"female", "male", "unknown", "other"} else "dx"
+        for value in counts.columns:
+            name = plain(name_value(facets, across, str(value)))
+            # A class may be called like another column.
+            heads.append(name if name not in heads else f"{name} ")
+            cells.append([f"{count:,}" for count in counts[value]])
+    return pd.DataFrame(dict(zip(heads, cells, strict=True)))
 
 
 def _show_remarks(explored: Explored, unit: str) -> None:
@@ -181,7 +189,7 @@ def _show_unknown(explored: Explored, filters: Filters) -> None:
         st.markdown(wording.SKIN_TONE_REMARK)
 
 
-def _offer_rows(explored: Explored, filters: Filters) -> None:
+def _offer_rows(explored: Explored, filters: Filters, unit: str) -> None:
     """Offer the filtered rows, or the counts where there are no rows, as a table to take along."""
     facets = explored.facets
     if isinstance(facets, TableFacets):
@@ -199,8 +207,10 @@ def _offer_rows(explored: Explored, filters: Filters) -> None:
     def write_counts() -> bytes:
         table = []
         for column in facets.columns:
-            counts = facets.count(column, filters=read_filters())
+            counts = facets.count(column, filters=filters, unit=unit)
+            if wanted := filters.get(column):
+                counts = counts.loc[[value for value in counts.index if value in wanted]]
             table += [[column, value, code, int(counts.loc[value, code])] for value in counts.index for code in counts]
-        return write_table(["column", "value", "dx", "pictures"], table)
+        return write_table(["column", "value", "dx", unit], table)
 
     st.download_button(wording.TAKE_COUNTS, write_counts, "counts.csv", "text/csv", on_click="ignore", key="take_rows")

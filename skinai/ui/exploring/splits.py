@@ -10,7 +10,7 @@ import streamlit as st
 
 from skinai import wording
 from skinai.data.split import SPLIT_FILE, read_near_duplicates
-from skinai.data.split_audit import SplitAudit, audit_split, read_any_split
+from skinai.data.split_audit import TOTAL, SplitAudit, audit_split, read_any_split
 from skinai.errors import SkinaiError
 from skinai.ui import components
 from skinai.ui.exploring.explored import Explored, name_value
@@ -36,25 +36,31 @@ def show(explored: Explored) -> None:
                 file.write_bytes(given.getvalue())
                 split = read_any_split(file)
         pairs = read_near_duplicates(data.path if data is not None and data.path.is_dir() else None)
-        if table is not None and not set(split["image_id"]) & set(table["image_id"]):
+        if given is None and table is not None and not set(split["image_id"]) & set(table["image_id"]):
             table = None  # the model's split is about other data than the folder's
-        audit = audit_split(split, table, pairs)
+        audit = audit_split(split, table, pairs, lesions_known=data is None or data.lesions_known)
     except SkinaiError as error:
         st.error(components.plain(error))
         return
-    st.subheader(wording.SPLIT_GIVEN if given is not None else wording.SPLIT_OWN.format(name=explored.bundle.name))
+    st.subheader(
+        wording.SPLIT_GIVEN
+        if given is not None
+        else wording.SPLIT_OWN.format(name=components.plain(explored.bundle.name))
+    )
     _show(audit, explored, with_classes=table is not None)
 
 
 def _show(audit: SplitAudit, explored: Explored, *, with_classes: bool) -> None:
-    if audit.is_clean:
+    if audit.is_clean and not audit.lesions_known:
+        st.warning(wording.SPLIT_UNKNOWN)
+    elif audit.is_clean:
         st.markdown(f"**{wording.SPLIT_CLEAN}**")
     else:
         st.error(wording.SPLIT_LEAKS.format(lesions=len(audit.lesions), pairs=len(audit.pairs)))
     rows = [
         {
             "Diagnosis": wording.SPLIT_ALL
-            if row.dx == "all"
+            if row.dx == TOTAL
             else components.plain(name_value(explored.facets, "dx", row.dx)),
             "Subset": row.subset,
             "Pictures": f"{row.pictures:,}",
