@@ -308,7 +308,7 @@ def test_a_table_of_ones_own_is_explored_by_its_columns(tmp_path, monkeypatch):
     monkeypatch.setenv("SKINAI_TABLE", str(tmp_path / "labels.csv"))
     app = open_page()
     choose(app, "sex:female")
-    assert "**3 pictures of" in texts(app)
+    assert "**3 pictures.**" in texts(app)
 
 
 def test_every_diagnosis_keeps_its_own_group_where_some_are_absent(small_data, tmp_path, monkeypatch):
@@ -363,7 +363,7 @@ def test_a_folder_that_cannot_be_opened_is_a_sentence_everywhere(tmp_path, monke
     (tmp_path / "closed").mkdir()
     monkeypatch.setenv("SKINAI_DATA", str(tmp_path / "closed"))
     monkeypatch.setattr(resources.os, "scandir", lambda folder: (_ for _ in ()).throw(PermissionError(13, "Denied")))
-    assert "cannot be opened: Denied" in texts(open_page())
+    assert "The data folder cannot be opened" in texts(open_page())
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=30).run()
     assert not app.exception
 
