@@ -494,7 +494,11 @@ SPLIT_REMARK = (
 SPLIT_UPLOAD = "Your own split: a table with a picture and a subset (train, valid, test) a row"
 SPLIT_OWN = "The split of {name}"
 SPLIT_GIVEN = "Your split"
-SPLIT_CLEAN = "No lesion and no near-identical pair lies on two sides."
+SPLIT_CLEAN = "No lesion and no listed near-identical pair lies on two sides."
+SPLIT_FOUND = (
+    "Of the {count:,} further pairs that the audit of this folder has found, {divided:,} lie on two sides: {names}. "
+    "Look at them under Audit: some may be different lesions."
+)
 SPLIT_UNKNOWN = (
     "Nothing says which pictures show the same lesion, so only near-identical pairs were looked for; none lies on two "
     "sides."

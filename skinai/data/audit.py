@@ -319,17 +319,19 @@ def _list_findings(
     told = {remark.code: remark for remark in data.remarks if data.pixels is None}
     absent = data.table.loc[data.table["path"].isna(), "image_id"] if data.pixels is None else []
     # What a reader has left out already is known to it alone.
-    for code, remark, names, what in (
-        ("absent", told.get("picture_absent"), absent, "listed pictures are absent"),
-        ("repeated", told.get("repeated"), [], "image ids are listed more than once"),
-        ("label_conflict", told.get("torn_lesions"), find_torn_lesions(data.table), "lesions have two diagnoses"),
+    torn = find_torn_lesions(data.table)
+    for code, known_as, names, what, none in (
+        ("absent", "picture_absent", absent, "listed pictures are absent", "No listed picture is absent."),
+        ("repeated", "repeated", [], "image ids are listed twice", "No image id is listed twice."),
+        ("label_conflict", "torn_lesions", torn, "lesions have two diagnoses", "No lesion has two diagnoses."),
     ):
-        if remark is not None and not len(names):
-            yield Finding(code, remark.count, remark.sentence)
+        if known_as in told and not len(names):
+            yield Finding(code, told[known_as].count, told[known_as].sentence)
         else:
-            yield Finding(code, len(names), _say(len(names), what, names))
+            yield Finding(code, len(names), _say(len(names), what, names, none))
     reasons = [f"{image_id} ({reason.rstrip('.')})" for image_id, reason in unreadable.items()]
-    yield Finding("unreadable", len(unreadable), _say(len(unreadable), "pictures cannot be read", reasons))
+    said = _say(len(unreadable), "pictures cannot be read", reasons, "Every picture here can be read.")
+    yield Finding("unreadable", len(unreadable), said)
     for column in _COLUMNS_OF_UNKNOWNS:
         values = data.table[column]
         missing = int(values.isna().sum() if column == "age" else (values == "unknown").sum())
@@ -337,17 +339,29 @@ def _list_findings(
             f"unknown_{column}", missing, f"{missing:,} of {len(data.table):,} pictures have no known {column}."
         )
     exact = pairs[pairs["kind"] != NEAR]
-    for code, rows, what in (
-        ("copies", exact, "pictures are copies of another one"),
-        ("copies_across", exact[exact["lesions"] == ACROSS], "copies are listed as another lesion"),
-        ("pair_conflict", pairs[pairs["dx_a"] != pairs["dx_b"]], "pairs that show the same have different diagnoses"),
+    torn_apart = exact[exact["lesions"] == ACROSS]
+    conflicts = pairs[pairs["dx_a"] != pairs["dx_b"]]
+    for code, rows, what, none in (
+        ("copies", exact, "pictures are copies of another one", "No picture is a copy of another one."),
+        ("copies_across", torn_apart, "copies are listed as another lesion", "No copy is listed as another lesion."),
+        (
+            "pair_conflict",
+            conflicts,
+            "pairs that show the same have different diagnoses",
+            "No two pictures that show the same have different diagnoses.",
+        ),
     ):
-        yield Finding(code, len(rows), _say(len(rows), what, _name_pairs(rows)))
+        yield Finding(code, len(rows), _say(len(rows), what, _name_pairs(rows), none))
     if near:
         close = pairs[pairs["kind"] == NEAR]
         across = close[close["lesions"] == ACROSS]
-        sentence = _say(len(across), "near-identical pairs are listed as different lesions", _name_pairs(across))
-        yield Finding("near_across", len(across), f"{sentence} {int(across['known'].sum())} of them are published.")
+        what, none = (
+            "near-identical pairs are listed as different lesions",
+            "No near-identical pair is listed as two lesions.",
+        )
+        sentence = _say(len(across), what, _name_pairs(across), none)
+        published = f" {int(across['known'].sum())} of them are published." if len(across) else ""
+        yield Finding("near_across", len(across), sentence + published)
         within = len(close) - len(across)
         yield Finding("near_within", within, f"{within:,} near-identical pairs are of the same lesion, as listed.")
     for remark in data.remarks:
@@ -355,8 +369,8 @@ def _list_findings(
             yield Finding(remark.code, remark.count, remark.sentence)
 
 
-def _say(count: int, what: str, names: Iterable[object]) -> str:
-    return f"{count:,} {what}: {listed(names)}." if count else f"No {what}."
+def _say(count: int, what: str, names: Iterable[object], none: str) -> str:
+    return f"{count:,} {what}: {listed(names)}." if count else none
 
 
 def _name_pairs(rows: pd.DataFrame) -> list[str]:

@@ -381,3 +381,24 @@ def test_the_counts_of_the_model_can_be_had_beside_the_folder():
     app.segmented_control(key="data").set_value("model").run()
     assert not app.exception
     assert wording.COUNTS_ONLY in texts(app)
+
+
+def test_the_split_tells_of_pairs_that_the_audit_found(small_data, tmp_path, monkeypatch):
+    """A pair that nobody has published is no leak of the split's making, and is named all the same."""
+    from dataclasses import replace
+
+    from skinai.data.audit import audit_folder
+    from skinai.ui import resources
+
+    folder = shutil.copytree(small_data, tmp_path / "ham")
+    monkeypatch.setenv("SKINAI_DATA", str(folder))
+    split = read_split(Path(os.environ["SKINAI_MODEL"]) / "split.csv").set_index("image_id")["subset"]
+    present = read_source(folder, for_training=False).present.set_index("image_id")
+    first = next(image for image in present.index if split[image] == "train")
+    other = next(image for image in present.index if split[image] == "test")
+    shutil.copy(present.loc[first, "path"], present.loc[other, "path"])
+    data = read_source(folder, for_training=False)
+    resources.keep_audit(data, replace(audit_folder(data, near=False), near_searched=True))
+    app = open_page("split")
+    assert wording.SPLIT_CLEAN in texts(app)
+    assert any("1 lie on two sides" in warning.value for warning in app.warning)

@@ -16,7 +16,7 @@ def show(explored: Explored) -> None:
     facets = explored.facets
     filters = show_filters(explored)
     columns = list(facets.columns)
-    first, second, third, fourth = st.columns(4, vertical_alignment="bottom")
+    first, second, third, fourth = st.columns([3, 3, 2, 5], vertical_alignment="bottom")
     down = first.selectbox(
         wording.CROSS_DOWN,
         columns,

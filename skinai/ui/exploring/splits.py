@@ -9,10 +9,11 @@ import pandas as pd
 import streamlit as st
 
 from skinai import wording
+from skinai.data.metadata import DataFolder
 from skinai.data.split import SPLIT_FILE, read_near_duplicates
 from skinai.data.split_audit import TOTAL, SplitAudit, audit_split, read_any_split
 from skinai.errors import SkinaiError
-from skinai.ui import components
+from skinai.ui import components, resources
 from skinai.ui.exploring.explored import Explored, name_value
 
 _MOST_MB = 10
@@ -48,6 +49,21 @@ def show(explored: Explored) -> None:
         else wording.SPLIT_OWN.format(name=components.plain(explored.bundle.name))
     )
     _show(audit, explored, with_classes=table is not None)
+    if data is not None and table is not None:
+        _show_found(data, split, table)
+
+
+def _show_found(data: DataFolder, split: pd.DataFrame, table: pd.DataFrame) -> None:
+    """Say which of the pairs that nobody has published, and the audit found, the split divides."""
+    found = resources.load_audit(data)
+    if found is None or not found.near_searched:
+        return
+    new = found.across[~found.across["known"].astype(bool)]
+    pairs = list(zip(new["image_a"], new["image_b"], strict=True))
+    divided = audit_split(split, table, pairs).pairs
+    if divided:
+        names = components.plain(", ".join(divided))
+        st.warning(wording.SPLIT_FOUND.format(count=len(pairs), divided=len(divided), names=names))
 
 
 def _show(audit: SplitAudit, explored: Explored, *, with_classes: bool) -> None:
