@@ -111,7 +111,7 @@ def test_a_file_that_does_not_exist_is_answered_in_a_sentence(small_model, tmp_p
         (["predict", "no-such-folder/*.jpg"], "No .jpg, .jpeg, .png, .dcm file in 'no-such-folder/*.jpg'."),
         (["train", "--data", "absent", "--architecture", "seed-cnn", "--out", "x"], "'absent' does not exist"),
         (["train", "--data", ".", "--architecture", "resnet", "--out", "x"], "Unknown architecture 'resnet'"),
-        (["split", "--data", "skinai"], "HAM10000_metadata.csv is missing"),
+        (["split", "--data", "skinai"], "telling apart takes two"),
         (["evaluate", "tests"], "is no model folder"),
         (["evaluate", "tests", "--model", "tests"], "Name the model once"),
     ],
@@ -122,6 +122,13 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, sentence):
     assert sentence in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert "Traceback" not in done.stderr
+
+
+def test_pictures_of_ham10000_without_their_table_are_told_so(tmp_path):
+    (tmp_path / "HAM10000_images_part_1").mkdir()
+    done = run("split", "--data", str(tmp_path), "--out", str(tmp_path / "s.csv"))
+    assert done.returncode == 2
+    assert "HAM10000_metadata.csv is missing" in done.stderr
 
 
 def test_evaluate_reprints_the_stored_report(small_model):
