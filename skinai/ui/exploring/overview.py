@@ -17,7 +17,6 @@ from skinai.ui.exploring.explored import Explored, choose_unit, name_facet, name
 
 # A lesion's diagnosis is drawn inside these bars; the others have one colour.
 _STACKED = ("localization", "dx_type")
-_WIDE = ("localization", "dx")
 _TABLE_COLUMNS = ["image_id", "lesion_id", "dx", "dx_type", "age", "sex", "localization", "dataset", "subset"]
 
 
