@@ -124,6 +124,21 @@ def watch(page):
     )
 
 
+def slowness():
+    """How much slower this machine is at the moment than the one the bounds were set on: 1 or more.
+
+    There, idle, two cores of 2.45 GHz, the loop takes .09 s, the gallery .22 s and the charts .77 s.
+    """
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        total = 0
+        for number in range(3_000_000):
+            total += number
+        seconds.append(time.perf_counter() - start)
+    return max(1.0, min(seconds) / 0.09)
+
+
 def seconds_to_rest(page):
     page.wait_for_timeout(1500)
     return page.evaluate("(window.changed - window.acted) / 1000")
@@ -145,7 +160,7 @@ def test_ten_thousand_rows_are_filtered_and_drawn_again_quickly(page, with_real_
         page.keyboard.press("Backspace")
         page.get_by_text("10,015 pictures of 7,470 lesions.").wait_for(timeout=10_000)
     print(f"all charts after a click: {[round(value, 2) for value in seconds]} s")
-    assert min(seconds) < 1.5
+    assert min(seconds) < 1.5 * slowness()
 
 
 @pytest.mark.data
@@ -161,7 +176,7 @@ def test_the_gallery_of_ten_thousand_rows_is_filtered_quickly(page, with_real_da
         page.keyboard.press("Backspace")
         seconds.append(seconds_to_rest(page))
     print(f"gallery after a filter: {[round(value, 2) for value in seconds]} s")
-    assert min(seconds) < 0.3
+    assert min(seconds) < 0.3 * slowness()
 
 
 @pytest.mark.data
