@@ -56,8 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_audit(options: argparse.Namespace) -> int:
     """Look through a data folder; 2 if something in it is wrong."""
-    from skinai.artefacts import cache_folder
-    from skinai.data.audit import audit_folder, describe_audit, keep_audit, write_pairs
+    from skinai.data.audit import audit_file, audit_folder, describe_audit, keep_audit, write_pairs
     from skinai.data.metadata import find_data_folder
     from skinai.data.sources import describe_source, read_source
     from skinai.data.split import read_near_duplicates
@@ -71,9 +70,8 @@ def run_audit(options: argparse.Namespace) -> int:
         audit = audit_folder(
             data, source=source, known=read_near_duplicates(), near=not options.quick, on_progress=tell
         )
-    kept = cache_folder() / "audits" / f"{audit.state[:32]}.json"
     try:
-        keep_audit(audit, kept)
+        keep_audit(audit, audit_file(audit.state))
     except OSError as error:
         print(f"The audit could not be kept for the app: {error.strerror or error}.", file=sys.stderr)
     if options.pairs:

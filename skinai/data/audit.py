@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinai.artefacts import write_atomic, write_json
+from skinai.artefacts import cache_folder, write_atomic, write_json
 from skinai.data.duplicates import NEAR, Look, find_duplicates, take_look
 from skinai.data.images import decode_picture, read_size
 from skinai.data.metadata import DataFolder, find_torn_lesions
@@ -184,6 +184,11 @@ def describe_audit(audit: Audit) -> dict[str, Any]:
         "findings": [{"code": one.code, "count": one.count, "sentence": one.sentence} for one in audit.findings],
     }
     return facts | tables
+
+
+def audit_file(state: str) -> Path:
+    """Return where the audit of data in a state is kept, for the command line and the app."""
+    return cache_folder() / "audits" / f"{state[:32]}.json"
 
 
 def keep_audit(audit: Audit, path: Path) -> None:

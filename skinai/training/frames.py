@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import PIL
 
-from skinai.artefacts import TEMPORARY_PREFIX, replacing, write_json
+from skinai.artefacts import TEMPORARY_PREFIX, cache_folder, replacing, write_json
 from skinai.data.images import FrameRule, decode_picture, frame_picture
 from skinai.errors import PictureError
 
@@ -95,10 +95,7 @@ def load_frames(
 
 def frame_cache() -> Path:
     """Return the folder of decoded pictures: ``SKINAI_CACHE``, or ``skinai/frames`` in the user's cache folder."""
-    given = os.environ.get("SKINAI_CACHE")
-    if given:
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "skinai" / "frames"
+    return cache_folder() if os.environ.get("SKINAI_CACHE") else cache_folder() / "frames"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from skinai.artefacts import cache_folder, hash_file, predictions_file
+from skinai.artefacts import hash_file, predictions_file
 from skinai.data import audit as audits
 from skinai.data.audit import Audit, hash_state, read_audit
 from skinai.data.facets import SummaryFacets, TableFacets, build_facets
@@ -257,22 +257,18 @@ def load_summary_facets(bundle: Bundle) -> SummaryFacets:
 def load_audit(data: DataFolder) -> Audit | None:
     """Return the audit that was made of these data as they are now, on the command line or on the page."""
     try:
-        return read_audit(audit_file(data))
+        return read_audit(audits.audit_file(hash_state(data)))
     except DataError:
         return None
 
 
-def keep_audit(data: DataFolder, audit: Audit) -> None:
+def keep_audit(audit: Audit) -> None:
     """Keep an audit for the next visitor; where it cannot be written, it is shown once."""
+    path = audits.audit_file(audit.state)
     try:
-        audits.keep_audit(audit, audit_file(data))
+        audits.keep_audit(audit, path)
     except OSError:
-        LOG.warning("The audit could not be kept in %s.", audit_file(data).parent)
-
-
-def audit_file(data: DataFolder) -> Path:
-    """Return where the audit of these data, as they are now, is kept."""
-    return cache_folder() / "audits" / f"{hash_state(data)[:32]}.json"
+        LOG.warning("The audit could not be kept in %s.", path.parent)
 
 
 def _find_pictures() -> dict[str, Path]:

@@ -398,7 +398,7 @@ def test_the_split_tells_of_pairs_that_the_audit_found(small_data, tmp_path, mon
     other = next(image for image in present.index if split[image] == "test")
     shutil.copy(present.loc[first, "path"], present.loc[other, "path"])
     data = read_source(folder, for_training=False)
-    resources.keep_audit(data, replace(audit_folder(data, near=False), near_searched=True))
+    resources.keep_audit(replace(audit_folder(data, near=False), near_searched=True))
     app = open_page("split")
     assert wording.SPLIT_CLEAN in texts(app)
     assert any("1 lie on two sides" in warning.value for warning in app.warning)

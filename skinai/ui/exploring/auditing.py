@@ -61,7 +61,7 @@ def _run(data: DataFolder) -> Audit | None:
         bar.empty()
     finally:
         resources.AUDITING.release()
-    resources.keep_audit(data, audit)
+    resources.keep_audit(audit)
     return audit
 
 
