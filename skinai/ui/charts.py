@@ -130,7 +130,7 @@ def draw_facet(
 
 
 def _clickable(colours: Palette) -> dict[str, object]:
-    """Return how bars with a text look once one is clicked: Plotly 3 fails on the click where this is not said."""
+    """Return how bars with a text look once one is clicked: Plotly's script fails on the click where this is not said."""
     same = {"textfont": {"color": colours.text}}
     return {"selected": same, "unselected": same}
 
@@ -241,7 +241,7 @@ def draw_leak(found: Sequence[SplitDifference], names: Sequence[str], figure: st
 def write_intervals(table: pd.DataFrame, figure: str, colours: Palette, *, alt: str) -> str:
     """Return a chart of one figure and its interval a class as HTML, for what has to be there at once.
 
-    It needs no chart library (4.7 MB, and a second or more of a slow processor), and on a phone the names stand above
+    It needs no chart library (4.7 MB, and some .7 s of a slow processor), and on a phone the names stand above
     their bars.
 
     Parameters

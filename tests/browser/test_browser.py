@@ -391,7 +391,7 @@ def test_the_report_card_is_there_within_2_seconds_without_any_picture(browser, 
 
 
 def test_the_report_cards_first_section_needs_no_chart_library(page, server):
-    """On a slow processor it alone would take a second."""
+    """On a slow processor it alone takes some .7 s."""
     fetched = []
     page.on("request", lambda request: fetched.append(request.url))
     page.goto(f"{server}/report")
