@@ -130,7 +130,7 @@ def draw_facet(
 
 
 def _clickable(colours: Palette) -> dict[str, object]:
-    """Return how bars with a text look once one is clicked: Plotly's script fails on the click where this is not said."""
+    """Return how bars with a text look once one is clicked: Plotly's script fails on a click without it."""
     same = {"textfont": {"color": colours.text}}
     return {"selected": same, "unselected": same}
 
