@@ -12,7 +12,7 @@ app: $(VENV)/.app-ready
 	$(BIN)/python -m skinai app
 
 test: $(VENV)/.dev-ready $(VENV)/.scorer-ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/.dev-ready
 	$(BIN)/ruff check .

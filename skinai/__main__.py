@@ -1,5 +1,5 @@
-"""The command line: ``python -m skinai data | split | train | ensemble | gates | cases | runs | evaluate | compare |
-decide | predict | record | stress | app``.
+"""The command line: ``python -m skinai data | split | train | ensemble | slim | gates | router | cases | runs |
+evaluate | compare | decide | predict | record | stress | app``.
 
 Each command is a few lines that call one room. Heavy imports stay inside the command that needs them, so that
 `predict` answers quickly and never loads TensorFlow.
@@ -14,23 +14,27 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from skinai import __version__
 from skinai.errors import SkinaiError, UsageError
 from skinai.labels import HAM10000
-from skinai.model.bundle import BUNDLE_FILE, find_model_folder, load_bundle, models_folder
+from skinai.model.bundle import BUNDLE_FILE, find_clinical_folder, find_model_folder, load_bundle, models_folder
+from skinai.model.router import CLINICAL, DERMOSCOPY
 from skinai.wording import NOT_A_DEVICE, NOTICE
 
 if TYPE_CHECKING:  # importing it costs pandas, which `predict` does without
     from skinai.data.download import Progress
+    from skinai.data.images import Mark
     from skinai.data.metadata import DataFolder
     from skinai.evaluation.checks import Check
     from skinai.evaluation.report import EvaluationReport
     from skinai.labels import LabelSet
     from skinai.model.bundle import Bundle
     from skinai.serving.files import FileAnswer
+    from skinai.serving.routing import Desk
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,6 +69,7 @@ def run_audit(options: argparse.Namespace) -> int:
     data = read_source(
         find_data_folder(options.data), table_file=options.table, metadata=options.metadata, for_training=False
     )
+    data = replace(data, mark=_read_mark(options.mark))
     source = describe_source(data)
     with _tell_progress() as tell:
         audit = audit_folder(
@@ -152,7 +157,12 @@ def run_split(options: argparse.Namespace) -> int:
         write_split,
     )
 
-    data = read_source(find_data_folder(options.data), table_file=options.table, metadata=options.metadata)
+    data = read_source(
+        find_data_folder(options.data),
+        table_file=options.table,
+        metadata=options.metadata,
+        drop_conflicts=options.drop_conflicts,
+    )
     require_lesions(data)
     for remark in data.remarks:
         print(remark.sentence, file=sys.stderr)
@@ -191,7 +201,16 @@ def run_train(options: argparse.Namespace) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from skinai.training.run import remove_weights, train_model
 
-    bundle = train_model(config, data, split, out, resume=options.resume, by_picture=options.by_picture)
+    bundle = train_model(
+        config,
+        data,
+        split,
+        out,
+        resume=options.resume,
+        by_picture=options.by_picture,
+        licence=options.licence,
+        notes=options.note,
+    )
     print(
         f"Trained {bundle.name}, fingerprint {bundle.fingerprint}; "
         f"{bundle.facts['training']['fit_seconds']} s of training."
@@ -221,6 +240,19 @@ def run_ensemble(options: argparse.Namespace) -> int:
     return _evaluate(out, "valid", None, purpose="", as_json=False)
 
 
+def run_slim(options: argparse.Namespace) -> int:
+    """Write the lighter form of a trained network."""
+    data = _read_data(options)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from skinai.training.slim import slim_model
+
+    bundle = slim_model(
+        Path(options.folder), data, Path(options.out).resolve(), licence=options.licence, notes=options.note
+    )
+    print(f"Wrote {bundle.name}, fingerprint {bundle.fingerprint}.")
+    return _evaluate(Path(options.out).resolve(), "valid", None, purpose="", as_json=False)
+
+
 def run_gates(options: argparse.Namespace) -> int:
     """Fit the gate of a model."""
     data = _read_data(options)
@@ -228,6 +260,24 @@ def run_gates(options: argparse.Namespace) -> int:
     from skinai.training.gates import fit_gates
 
     fit_gates(Path(options.folder), data, unlike=options.unlike)
+    return 0
+
+
+def run_router(options: argparse.Namespace) -> int:
+    """Fit the router between dermoscopy and clinical photographs."""
+    from skinai.data.sources import read_source
+
+    clinical, dermoscopy = _read_data(options), read_source(Path(options.dermoscopy))
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from skinai.training.router import fit_router
+
+    fit_router(
+        Path(options.folder),
+        clinical,
+        dermoscopy,
+        dermoscopy_model=find_model_folder(options.dermoscopy_model),
+        neither=options.neither,
+    )
     return 0
 
 
@@ -362,7 +412,6 @@ def run_cases(options: argparse.Namespace) -> int:
 
 def run_predict(options: argparse.Namespace) -> int:
     """Answer for picture files."""
-    from skinai.serving.assessment import Assessor
     from skinai.serving.files import find_picture_files, predict_files
 
     if options.format != "text" and not options.out:
@@ -372,14 +421,16 @@ def run_predict(options: argparse.Namespace) -> int:
     if options.format != "text" and options.json:
         raise UsageError(f"--json and --format {options.format} do not go together.")
     files = find_picture_files(options.paths)
-    assessor = Assessor.load(find_model_folder(options.model))
-    bundle = assessor.predictor.bundle
+    # A table has the columns of one label set, so it is one model's.
+    desk = _load_desk(options, alone=options.format != "text" and options.answered_by != CLINICAL)
+    bundle = desk.assessors[options.answered_by or DERMOSCOPY].predictor.bundle
     if options.format == "isic" and bundle.labels is not HAM10000:
         raise UsageError(f"ISIC's table has HAM10000's classes; this model has {list(bundle.labels.codes)}.")
     unanswered = 0
     answers = []
     # ISIC's table is for scoring a whole set of pictures, so it has every one that can be read.
-    for answer in predict_files(assessor, files, insist=options.insist or options.format == "isic"):
+    insist = options.insist or options.format == "isic"
+    for answer in predict_files(desk, files, chosen=options.answered_by, insist=insist):
         unanswered += answer.prediction is None
         if options.format != "text":
             answers.append(answer)
@@ -394,7 +445,9 @@ def run_predict(options: argparse.Namespace) -> int:
     elif options.format == "csv":
         _write_csv(answers, bundle, Path(options.out), insist=options.insist)
     elif not options.json:
-        print(f"\n{NOTICE} {NOT_A_DEVICE}\nModel {bundle.name}, fingerprint {bundle.fingerprint}.")
+        bundles = [assessor.predictor.bundle for assessor in desk.assessors.values()]
+        models = " ".join(f"Model {bundle.name}, fingerprint {bundle.fingerprint}." for bundle in bundles)
+        print(f"\n{NOTICE} {NOT_A_DEVICE}\n{models}")
     return 2 if unanswered else 0
 
 
@@ -406,8 +459,8 @@ def run_record(options: argparse.Namespace) -> int:
     from skinai.exports.fhir import write_fhir
     from skinai.exports.pdf import write_pdf
     from skinai.exports.record import PatientFacts, build_record, write_csv, write_json
-    from skinai.serving.assessment import MOST_PICTURES, Assessor
-    from skinai.wording import summarise
+    from skinai.serving.assessment import MOST_PICTURES
+    from skinai.wording import say_dermoscopy, say_routing, summarise
 
     if len(options.pictures) > MOST_PICTURES:
         raise UsageError(f"At most {MOST_PICTURES} pictures of one lesion are taken together.")
@@ -417,13 +470,19 @@ def run_record(options: argparse.Namespace) -> int:
         raise UsageError(str(error)) from error
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
-    assessor = Assessor.load(find_model_folder(options.model))
+    desk = _load_desk(options)
     try:
         pictures = []
         for name in options.pictures:
             pictures.append(read_picture(Path(name)))
     except PictureError as error:
         raise UsageError(f"{name} cannot be read: {error}") from error
+    routing = desk.route(pictures, chosen=options.answered_by)
+    if routing.answered_by is None:
+        print(say_routing(routing))
+        print("No document was written; --as dermoscopy or --as clinical asks a model all the same.")
+        return 2
+    assessor = desk.assessors[routing.answered_by]
     assessments = [assessor.assess(picture) for picture in pictures]
     whole, bundle = assessor.pool(assessments), assessor.predictor.bundle
     try:
@@ -434,7 +493,14 @@ def run_record(options: argparse.Namespace) -> int:
         report = None
     agreement = assessor.compare_turns(pictures[0]) if len(pictures) == 1 else None
     record = build_record(
-        pictures, assessments, whole, insisted=options.insist, agreement=agreement, patient=patient, report=report
+        pictures,
+        assessments,
+        whole,
+        insisted=options.insist,
+        agreement=agreement,
+        patient=patient,
+        report=report,
+        routing=routing,
     )
     overlay = assessor.draw_overlay(pictures[0], assessments[0], whole.prediction.top.code)
     from skinai.artefacts import write_atomic
@@ -447,7 +513,12 @@ def run_record(options: argparse.Namespace) -> int:
     }
     for name, content in documents.items():
         write_atomic(out / name, content)
-    print(summarise(whole, shown=record.shown, insisted=record.insisted), *record.reasons)
+    said = [summarise(whole, shown=record.shown, insisted=record.insisted), *record.reasons]
+    if record.shown and (remark := say_dermoscopy(whole)):
+        said.append(remark)
+    if record.routing is not None:
+        said.append(say_routing(record.routing))
+    print(*said)
     print(f"Wrote {', '.join(documents)} into {out}.")
     return 0 if record.shown else 2
 
@@ -488,7 +559,13 @@ def run_app(options: argparse.Namespace) -> NoReturn:
         raise UsageError(f"{script} is missing; the app starts from a checkout of the repository.")
     folder = find_model_folder(options.model)
     load_bundle(folder)
-    environment = os.environ | {"SKINAI_MODEL": str(folder.resolve())}
+    clinical = Path(options.clinical) if options.clinical else find_clinical_folder()
+    if options.model and not options.clinical:
+        clinical = None
+    environment = os.environ | {"SKINAI_MODEL": str(folder.resolve()), "SKINAI_CLINICAL": ""}
+    if clinical is not None:
+        load_bundle(clinical)
+        environment["SKINAI_CLINICAL"] = str(clinical.resolve())
     if options.workbench:
         environment["SKINAI_WORKBENCH"] = "1"
     for variable, given in (("SKINAI_DATA", options.data), ("SKINAI_TABLE", options.table)):
@@ -501,17 +578,51 @@ def run_app(options: argparse.Namespace) -> NoReturn:
     os.execve(sys.executable, command, environment)
 
 
+def _load_desk(options: argparse.Namespace, *, alone: bool = False) -> Desk:
+    """Return the model that was named alone, or else the models that are at hand."""
+    from skinai.serving.routing import Desk
+
+    if options.model:
+        if options.answered_by:
+            raise UsageError("--as goes without --model, which names the model.")
+        return Desk.load(find_model_folder(options.model))
+    clinical = None if alone else find_clinical_folder()
+    if options.answered_by == CLINICAL and clinical is None:
+        raise UsageError("There is no model for clinical photographs here.")
+    return Desk.load(find_model_folder(), clinical)
+
+
 def _read_data(options: argparse.Namespace) -> DataFolder:
     from skinai.data.metadata import find_data_folder
     from skinai.data.sources import read_source
 
     malignant = [code.strip() for code in (options.malignant or "").split(",") if code.strip()]
-    data = read_source(find_data_folder(options.data), table_file=options.table, malignant=malignant)
+    mark = _read_mark(options.mark)
+    data = read_source(
+        find_data_folder(options.data),
+        table_file=options.table,
+        labels_file=options.labels,
+        malignant=malignant,
+        drop_conflicts=options.drop_conflicts,
+    )
+    if options.labels and data.labels is HAM10000:
+        raise UsageError("--labels goes with your own pictures; the classes of these are known.")
     if data.pixels is not None:
         raise UsageError(
             f"{data.path.name} is a table of pixels; write its pictures as files first: skinai data unpack."
         )
-    return data
+    return replace(data, mark=mark)
+
+
+def _read_mark(text: str | None) -> Mark | None:
+    from skinai.data.images import check_mark
+
+    if text is None:
+        return None
+    try:
+        return check_mark(text.split(","))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _evaluate(
@@ -662,7 +773,11 @@ def _evaluate_pair(options: argparse.Namespace) -> int:
 
 
 def _print_answer(answer: FileAnswer) -> None:
+    from skinai.wording import say_dermoscopy, say_routing
+
     print(f"\n{answer.file}")
+    if answer.routing is not None and answer.routing.routes:
+        print(f"  {say_routing(answer.routing)}")
     if answer.prediction is None or answer.assessment is None:
         print(f"  no answer: {answer.reasons[0][1]}")
         return
@@ -676,6 +791,8 @@ def _print_answer(answer: FileAnswer) -> None:
         print(f"  {'summed malignant probability':<38}{answer.prediction.malignant_probability:>6.1%}")
     if answer.assessment.plausible:
         print(f"  plausible: {', '.join(label.name for label in answer.assessment.plausible)}")
+    if remark := say_dermoscopy(answer.assessment):
+        print(f"  {remark}")
     for call in answer.assessment.calls[:1]:
         said = "reaches" if call.above else "stays below"
         print(f"  the malignant sum {said} the threshold {call.threshold:.1%} ({call.name.replace('_', ' ')} on valid)")
@@ -762,7 +879,40 @@ def _add_own_data(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--table", metavar="FILE", type=Path, help="your own pictures: a table with the columns image, label, lesion_id"
     )
+    command.add_argument(
+        "--labels", metavar="FILE", type=Path, help="a table with label, name, code and risk of your own classes"
+    )
     command.add_argument("--malignant", metavar="CLASS,CLASS", help="which of your own classes are malignant")
+    _add_mark(command)
+    _add_drop_conflicts(command)
+
+
+def _add_terms(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--licence", metavar="TEXT", help="terms of the weights; default: what follows from the data")
+    command.add_argument(
+        "--note", metavar="TEXT", action="append", default=[], help="what else is to be known of the data; repeatable"
+    )
+
+
+def _add_mark(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--mark", metavar="LEFT,TOP,RIGHT,BOTTOM", help="where pictures carry a logo, in shares of width and height"
+    )
+
+
+def _add_drop_conflicts(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--drop-conflicts", action="store_true", help="leave out copies listed with two classes, instead of refusing"
+    )
+
+
+def _add_chosen_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--as",
+        dest="answered_by",
+        choices=(DERMOSCOPY, CLINICAL),
+        help="which of the shipped models answers, whatever the router says",
+    )
 
 
 def _fold(text: str) -> tuple[int, int]:
@@ -786,6 +936,7 @@ def _add_data_commands(parser: argparse.ArgumentParser) -> None:
     command.add_argument("--data", metavar="DIR", help=data_help)
     command.add_argument("--table", metavar="FILE", type=Path, help="a table of your own pictures")
     command.add_argument("--metadata", metavar="FILE", type=Path, help="HAM10000's metadata, for a table of pixels")
+    _add_mark(command)
     command.add_argument("--quick", action="store_true", help="do not look for near-duplicates, which takes minutes")
     command.add_argument("--pairs", metavar="FILE", type=Path, help="write the pairs of different lesions, for splits")
     command.add_argument("--json", action="store_true")
@@ -830,6 +981,7 @@ def _build_parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--near-duplicates", metavar="FILE", type=Path, help="pairs to keep on one side, as `data audit --pairs` writes"
     )
+    _add_drop_conflicts(command)
     command.add_argument("--out", metavar="FILE", type=Path, default=Path("split.csv"), help="default: split.csv")
     command.add_argument("--seed", type=_seed, help="default: the seed of the shipped split")
     command.add_argument(
@@ -858,6 +1010,7 @@ def _build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="measure what a leaking split by picture would claim; weights are not kept",
     )
+    _add_terms(command)
     command.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     command.add_argument("--no-test", action="store_true", help="an experiment: do not look at the test subset")
     command.add_argument("--purpose", default="first look after training", help=purpose_help)
@@ -873,12 +1026,29 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=run_ensemble)
 
-    command = commands.add_parser("gates", help="fit the gate that refuses what is no dermoscopy picture")
+    command = commands.add_parser("slim", help="write the form of a network to ship: smaller weights, no Keras file")
+    command.add_argument("folder", metavar="FOLDER", help="the model folder of a single network")
+    command.add_argument("--data", metavar="DIR", help=data_help)
+    _add_own_data(command)
+    command.add_argument("--out", required=True, metavar="FOLDER", help="the model folder to write")
+    _add_terms(command)
+    command.set_defaults(run=run_slim)
+
+    command = commands.add_parser("gates", help="fit the gate that refuses what is no picture of the model's kind")
     command.add_argument("folder", metavar="FOLDER", help="a model folder")
     command.add_argument("--data", metavar="DIR", help=data_help)
     _add_own_data(command)
-    command.add_argument("--unlike", metavar="DIR", type=Path, help="photographs that are no dermoscopy")
+    command.add_argument("--unlike", metavar="DIR", type=Path, help="pictures of the other kind")
     command.set_defaults(run=run_gates)
+
+    command = commands.add_parser("router", help="fit what sends a picture to the model for its kind")
+    command.add_argument("folder", metavar="FOLDER", help="the model folder for clinical photographs")
+    command.add_argument("--data", metavar="DIR", help="its pictures; default: the variable SKINAI_DATA")
+    _add_own_data(command)
+    command.add_argument("--dermoscopy", required=True, metavar="DIR", help="HAM10000 in Kaggle's layout")
+    command.add_argument("--dermoscopy-model", metavar="FOLDER", help="the model whose split it has; default: in use")
+    command.add_argument("--neither", metavar="DIR", type=Path, help="pictures that are neither")
+    command.set_defaults(run=run_router)
 
     command = commands.add_parser("runs", help="list runs, or compare two of them on valid")
     command.add_argument("folders", nargs="*", metavar="FOLDER", help="default: runs/ here and the shipped models")
@@ -933,6 +1103,7 @@ def _build_parser() -> argparse.ArgumentParser:
     command.add_argument("--model", metavar="FOLDER", help="default: the default model")
     command.add_argument("--json", action="store_true", help="one object a line and a file")
     command.add_argument("--insist", action="store_true", help="answer also for pictures that the gate refuses")
+    _add_chosen_model(command)
     command.add_argument("--format", choices=("text", "isic", "csv"), default="text")
     command.add_argument("--out", metavar="FILE", help="where --format isic or csv writes")
     command.set_defaults(run=run_predict)
@@ -942,6 +1113,7 @@ def _build_parser() -> argparse.ArgumentParser:
     command.add_argument("--out", required=True, metavar="FOLDER", help="where the four documents are written")
     command.add_argument("--model", metavar="FOLDER", help="default: the default model")
     command.add_argument("--insist", action="store_true", help="answer also for pictures that the gate refuses")
+    _add_chosen_model(command)
     command.add_argument("--age", type=int, metavar="YEARS", help="for the record; the model does not use it")
     command.add_argument("--sex", metavar="SEX", help="the same")
     command.add_argument("--site", metavar="SITE", help="the same: the place on the body")
@@ -955,6 +1127,7 @@ def _build_parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("app", help="start the app in the browser")
     command.add_argument("--model", metavar="FOLDER", help="default: the default model")
+    command.add_argument("--clinical", metavar="FOLDER", help="the model for photographs beside it; default: shipped")
     command.add_argument("--port", type=int, default=8501)
     command.add_argument("--data", metavar="DIR", help="data to explore; default: the variable SKINAI_DATA")
     command.add_argument("--table", metavar="FILE", help="the table of your own pictures in it")

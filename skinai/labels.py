@@ -7,7 +7,7 @@ refused if it differs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -25,12 +25,15 @@ class Label:
         Whether its probability counts towards the summed malignant probability.
     isic_code : str
         The column name in ISIC challenge tables.
+    dermoscopy : bool
+        To be looked at with a dermatoscope before anything is said of naevus or melanoma.
     """
 
     code: str
     name: str
     malignant: bool
     isic_code: str
+    dermoscopy: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,11 @@ class LabelSet:
         """The codes whose probabilities make the summed malignant probability."""
         return tuple(label.code for label in self.labels if label.malignant)
 
+    @property
+    def dermoscopy_codes(self) -> tuple[str, ...]:
+        """The codes that are to be looked at with a dermatoscope before more is said."""
+        return tuple(label.code for label in self.labels if label.dermoscopy)
+
     def index(self, code: str) -> int:
         """Return the position of `code` in a model's output.
 
@@ -135,30 +143,50 @@ CIRCULATING_ORDERS = {
 }
 
 
-def build_label_set(name: str, codes: Sequence[str], *, malignant: Sequence[str] = ()) -> LabelSet:
-    """Return the label set of a user's own classes; their names are their codes.
+def build_label_set(
+    name: str,
+    codes: Sequence[str],
+    *,
+    names: Mapping[str, str] | None = None,
+    malignant: Sequence[str] = (),
+    dermoscopy: Sequence[str] = (),
+) -> LabelSet:
+    """Return the label set of a user's own classes.
 
     Parameters
     ----------
     name : str
     codes : sequence of str
         In model order.
+    names : mapping of str to str, optional
+        Code to the name shown on screen; the name of a class without one is its code.
     malignant : sequence of str
         Codes of the malignant classes.
+    dermoscopy : sequence of str
+        Codes of the classes that are to be looked at with a dermatoscope before more is said.
 
     Raises
     ------
     ValueError
-        If a malignant class is none of the classes, two classes differ in upper and lower case only, or a name has
-        characters that mean something in Markdown or HTML.
+        If a named, malignant or dermoscopy class is none of the classes, two classes differ in upper and lower case
+        only or have the same name, or a code or name has characters that mean something in Markdown or HTML.
     """
-    unknown = sorted(set(malignant) - set(codes))
-    if unknown:
-        raise ValueError(f"Unknown malignant classes: {unknown}. The classes are: {list(codes)}.")
-    odd = [code for code in codes if not code.isprintable() or set(code) & set("<>[]!*$`|\\")]
-    if odd or not all(codes):
+    names = names or {}
+    for what, given in (("named", names), ("malignant", malignant), ("dermoscopy", dermoscopy)):
+        unknown = sorted(set(given) - set(codes))
+        if unknown:
+            raise ValueError(f"Unknown {what} classes: {unknown}. The classes are: {list(codes)}.")
+    shown = [names.get(code, code) for code in codes]
+    texts = list(dict.fromkeys([*codes, *shown]))
+    odd = [text for text in texts if not text.isprintable() or set(text) & set("<>[]!*$`|\\")]
+    if odd or not all(texts):
         raise ValueError(f"Names of classes are printable and without any of <>[]!*$`|\\. Received: {odd or ['']}.")
     if len({code.upper() for code in codes}) < len(codes):
         raise ValueError(f"Two classes differ in upper and lower case only. The classes are: {list(codes)}.")
-    labels = tuple(Label(code, code, code in malignant, code.upper()) for code in codes)
+    if len(set(shown)) < len(shown):
+        raise ValueError(f"Two classes have the same name. The names are: {shown}.")
+    labels = tuple(
+        Label(code, title, code in malignant, code.upper(), code in dermoscopy)
+        for code, title in zip(codes, shown, strict=True)
+    )
     return LabelSet(name, labels, tuple(label.isic_code for label in labels))

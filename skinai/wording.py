@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from skinai.data.images import MAX_BYTES
+from skinai.evaluation.units import LESION, name_unit, put_in_units
 from skinai.labels import HAM10000, Label, LabelSet
 
 if TYPE_CHECKING:  # importing them costs pandas, which the command line does without
     from skinai.evaluation.comparison import McNemar
     from skinai.evaluation.decision_support import PredictiveValues
     from skinai.serving.assessment import Agreement, Assessment
+    from skinai.serving.routing import Routing
 
 MAX_UPLOAD_MB = MAX_BYTES // 1024 // 1024
 
@@ -25,8 +28,9 @@ MISSED_NOTE = "In its holdout test the model put a benign diagnosis first for {m
 
 SOURCE_LABEL = "Where the picture comes from"
 UPLOAD_LABEL = f"Dermoscopy picture (JPEG, PNG or DICOM, up to {MAX_UPLOAD_MB} MB)"
+UPLOAD_ANY_LABEL = f"Dermoscopy picture or photograph of the skin (JPEG, PNG or DICOM, up to {MAX_UPLOAD_MB} MB)"
 UPLOAD_SEVERAL_LABEL = (
-    f"2 to 6 dermoscopy pictures of the same lesion (JPEG, PNG or DICOM, up to {MAX_UPLOAD_MB} MB each)"
+    f"2 to 6 pictures of the same lesion (JPEG, PNG or DICOM, up to {MAX_UPLOAD_MB} MB each)"
 )
 UPLOAD_HELP = (
     "Drag a file here or choose one. It goes only to the computer that runs this program, which keeps it in memory and "
@@ -93,7 +97,8 @@ REFUSED_REMARK = (
 
 # Documents for the record avoid the word for what a doctor makes.
 RECORD_TITLE = "Record of a model's answer for one skin lesion"
-RECORD_NOTICE = "Decision aid for research and education, not a medical device. It does not say what a lesion is."
+_OTHER_RECORD_TITLE = "Record of a model's answer for pictures of the skin"
+RECORD_NOTICE = "Decision aid for research and education, not a medical device. It does not say what a patient has."
 RECORD_LIMITS = (
     "The shares are those that the model gives, not this patient's risk.",
     "A low summed malignant probability does not rule out cancer.",
@@ -101,11 +106,7 @@ RECORD_LIMITS = (
     "Nothing is known of how it does on dark skin, and its holdout pictures come from the source of its training ones.",
     "A spot that is new, changes, bleeds, does not heal or worries needs a doctor, whatever this says.",
 )
-_OWN_RECORD_LIMITS = (
-    "The shares are those that the model gives, not this patient's risk.",
-    "The model was trained on a user's own classes and must choose among them; others exist.",
-    "A spot that is new, changes, bleeds, does not heal or worries needs a doctor, whatever this says.",
-)
+NONE_MALIGNANT_REMARK = "No class of this model is marked malignant, and no answer of it rules out cancer."
 RECORD_INSISTED = "The gate refused a picture, and the answer is given because the user insisted. It may mean nothing."
 
 
@@ -124,9 +125,34 @@ def say_count(labels: LabelSet) -> str:
     return "seven" if labels is HAM10000 else str(len(labels))
 
 
+def speak_of(labels: LabelSet, sentence: str) -> str:
+    """Return a sentence about lesions as it is said of a model; see :mod:`skinai.evaluation.units`."""
+    return put_in_units(sentence, name_unit(labels))
+
+
+def name_record(labels: LabelSet) -> str:
+    """Return the title of a document about one answer."""
+    return RECORD_TITLE if name_unit(labels) == LESION else _OTHER_RECORD_TITLE
+
+
+def name_aid(labels: LabelSet) -> str:
+    """Return what kind of program a document is from."""
+    return f"Decision aid for {'dermoscopy' if labels is HAM10000 else 'pictures of the skin'}, research and education"
+
+
+def name_shares(labels: LabelSet) -> str:
+    """Return what a document about one answer holds."""
+    of_what = "pictures of one skin lesion" if name_unit(labels) == LESION else "pictures of the skin"
+    return f"Shares that a model gives for {of_what}"
+
+
 def list_limits(labels: LabelSet) -> tuple[str, ...]:
     """Return what a document says of a model's limits, a sentence each."""
-    return RECORD_LIMITS if labels is HAM10000 else _OWN_RECORD_LIMITS
+    if labels is HAM10000:
+        return RECORD_LIMITS
+    shares, low_sum, _, unknown, doctor = RECORD_LIMITS
+    classes = f"The model knows {say_count(labels)} classes and must choose among them; others exist."
+    return shares, low_sum if labels.malignant_codes else NONE_MALIGNANT_REMARK, classes, unknown, doctor
 
 
 def say_share(value: float) -> str:
@@ -239,6 +265,7 @@ BATCH_INSIST = "Show answers for refused pictures too"
 BATCH_CERTAINTY = {"clear_lead": "clear lead", "undecided": "undecided", "cannot_assess": "cannot assess"}
 BATCH_EMPTY = "Give some pictures, a folder or a zip archive. Nothing is analysed before you press the button."
 BATCH_NOTHING = "There is no picture in these files."
+BATCH_OTHER_MODEL = "The table below is by the model {name}, not by the one chosen now."
 BATCH_TOO_MANY = "There are {count} pictures; at most {most} are analysed at once. The first {most} are taken."
 
 TOP_LABEL = "Most probable of the {count}"
@@ -383,8 +410,8 @@ def describe_group(label: Label, labels: LabelSet) -> str:
 
 NOT_FOR_TITLE = "What this model is not for"
 OWN_MODEL_REMARK = (
-    "This model was trained on a user's own classes. What it is not for depends on the pictures it has seen: patients, "
-    "devices, lesions and skin tones that were not among them."
+    "What this model is not for depends on the pictures that it was trained on: it knows nothing of patients, devices, "
+    "conditions and skin tones that were not among them."
 )
 NOT_FOR = (
     "Deciding about a patient, ruling out cancer, or putting off a biopsy.",
@@ -397,6 +424,78 @@ NOT_FOR = (
     "Dark skin: HAM10000 records no skin tone and comes from clinics in Austria and Australia, "
     "so nothing is known of how the model does on dark skin.",
 )
+
+OTHER_USE = (
+    "This model is for those who want to see what a small network makes of pictures like those that it was trained on. "
+    "It divides 100 % among {count} classes: {names}. It was trained on {train:,} pictures of the data called {data}; "
+    "{valid:,} others were used to choose settings."
+)
+OTHER_TESTED = (
+    " Its report says how often it was right on {pictures:,} pictures of {lesions:,} lesions that it had not seen."
+)
+OTHER_UNTESTED = " It has not been tested on pictures that were held out."
+
+
+def describe_use(labels: LabelSet, *, data: str, train: int, valid: int, tested: tuple[int, int] | None) -> str:
+    """Return what a model is for: HAM10000's as it was written down, any other from what its folder says.
+
+    Parameters
+    ----------
+    labels : LabelSet
+    data : str
+        What the training pictures are called.
+    train, valid : int
+        How many pictures.
+    tested : tuple of two int, or None
+        Pictures, and what they belong to, of the holdout run; None where there was none.
+    """
+    if labels is HAM10000:
+        return INTENDED_USE
+    names = ", ".join(labels.names)
+    use = OTHER_USE.format(count=say_count(labels), names=names, data=data, train=train, valid=valid)
+    if tested is None:
+        return use + OTHER_UNTESTED
+    return use + speak_of(labels, OTHER_TESTED).format(pictures=tested[0], lesions=tested[1])
+
+
+def list_not_for(labels: LabelSet, *, few: Sequence[str] = (), unrecorded: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return what a model is not for, a sentence each.
+
+    Parameters
+    ----------
+    labels : LabelSet
+    few : sequence of str
+        Names of classes that were tested on few cases.
+    unrecorded : sequence of str
+        What is not known of any patient, such as ``"age"``.
+    """
+    if labels is HAM10000:
+        return NOT_FOR
+    unit = name_unit(labels)
+    said = ["Deciding about a patient, or putting off an examination."]
+    if labels.malignant_codes:
+        said.append("Ruling out cancer: a low summed malignant probability does not.")
+    else:
+        said.append(
+            "Ruling out cancer: no class of this model is marked malignant, and a cancer gets one of its classes like "
+            "anything else."
+        )
+    if labels.dermoscopy_codes:
+        names = ", ".join(labels.by_code(code).name for code in labels.dermoscopy_codes)
+        said.append(f"Saying more of what it calls {names}: that is to be looked at with a dermatoscope.")
+    said += [
+        f"Whatever is none of the {say_count(labels)} classes: the model must choose one of them.",
+        "Pictures of another kind than those that it was trained on: other devices, parts of the body or patients.",
+    ]
+    if few:
+        said.append(f"{', '.join(few)}: tested on too few {unit}s to say much.")
+    if unrecorded:
+        said.append(
+            f"Comparing patients: nothing is recorded of their {', '.join(unrecorded)}, so nothing is known of how the "
+            "model does by them."
+        )
+    return (*said, f"Dark skin: {SKIN_TONE_GAP[0].lower()}{SKIN_TONE_GAP[1:]}")
+
 
 MODEL_UNUSABLE = "The model cannot be used, so no picture is analysed."
 REPORT_UNUSABLE = "There is no report card to show."
@@ -545,6 +644,8 @@ FIGURE_HELP = {
     "weighted_f1": "The mean F1 of the classes, each counting as often as it occurs.",
     "melanoma_recall": "The share of melanoma pictures for which melanoma was the most probable class.",
     "cohens_kappa": "Agreement with the truth beyond what chance gives: 1 is perfect, 0 is chance.",
+    "top3_accuracy": "The share of pictures whose right class is among the three most probable ones. Below it stands "
+    "the share of the three most frequent classes.",
 }
 FIGURE_NAMES = {
     "accuracy": "Accuracy",
@@ -553,6 +654,7 @@ FIGURE_NAMES = {
     "weighted_f1": "Weighted F1",
     "melanoma_recall": "Melanoma recall",
     "cohens_kappa": "Cohen's kappa",
+    "top3_accuracy": "Top-3 accuracy",
     "recall": "Recall (sensitivity)",
     "precision": "Precision",
     "specificity": "Specificity",
@@ -566,6 +668,8 @@ GROUP_ERRORS = (
     "Of {malignant:,} pictures of malignant or pre-malignant lesions, {missed:,} got a benign diagnosis as the most "
     "probable one; of {benign:,} pictures of benign lesions, {alarmed:,} got a malignant or pre-malignant one."
 )
+THREE_MOST_FREQUENT = "The three most frequent"
+BASELINE_OF_THREE = "Beside the top-3 accuracy stands the share of the three most frequent classes."
 SCORES_TITLE = "The probabilities themselves"
 _AT_SPECIFICITY = (
     "The share of malignant pictures above the threshold that {share} % of the benign ones stay below; the threshold "
@@ -576,6 +680,10 @@ _AT_SENSITIVITY = (
     "pictures, too."
 )
 SCORES = {
+    "top3_accuracy": (
+        FIGURE_NAMES["top3_accuracy"],
+        f"How often the right class is among the three most probable ones. {BASELINE_OF_THREE}",
+    ),
     "malignant_auc": (
         "Malignant AUC",
         "How often a malignant or pre-malignant lesion gets a greater summed malignant probability than a benign one.",
@@ -615,8 +723,8 @@ SCORES = {
     ),
     "log_loss": (
         "Log loss",
-        "0 is perfect; always giving the classes' shares in the training pictures scores about 1.2, and one wrong "
-        "answer given with certainty scores without bound.",
+        "0 is perfect; always giving the classes' shares among these pictures scores about {by_shares:.1f}, and one "
+        "wrong answer given with certainty scores without bound.",
     ),
     "brier_score": (
         "Brier score",
@@ -637,6 +745,10 @@ CERTAINTY_NAMES = {
 CERTAINTY_REPORT = (
     "The margin of a clear lead was fixed on the valid subset; a benign diagnosis never has one while a malignant one "
     "is plausible. Refused pictures are counted here by their probabilities."
+)
+OTHER_CERTAINTY_REPORT = (
+    "The margin of a clear lead was fixed on the valid subset. Refused pictures are counted here by their "
+    "probabilities."
 )
 CERTAINTY_MISSED = "Of the {n:,} malignant or pre-malignant pictures, {share} got a clear lead for a benign diagnosis."
 RULES_CHANGED = (
@@ -660,6 +772,13 @@ GATE_REMARK = (
     "kinds, and kinds that it never saw may fare worse. All other figures on this page count refused pictures as "
     "answered."
 )
+OTHER_GATE_REMARK = (
+    "Before the model answers, a gate looks whether a picture is of the kind that it was trained on and can be judged. "
+    "It was fitted on training pictures and on what people upload instead; its threshold on valid. Holdout pictures "
+    "are to pass, the other kinds to be refused. But for valid, the pictures counted here were not used to fit it; "
+    "they are of the same kinds, and kinds that it never saw may fare worse. All other figures on this page count "
+    "refused pictures as answered."
+)
 GATE_KINDS = {
     "test": "Holdout dermoscopy (test)",
     "valid": "Dermoscopy that the threshold was fitted on (valid)",
@@ -675,12 +794,39 @@ GATE_KINDS = {
     "natural": "Natural and technical pictures, 16 parts of each",
     "documents_and_patterns": "Documents and patterns drawn by program",
     "photographs": "Photographs of skin without a dermatoscope",
+    "drawn_photographs": "Photographs drawn by program, as in the examples (let pass on purpose)",
+    "dermoscopy": "Dermoscopy",
 }
+_OTHER_GATE_KINDS = {
+    "test": "Holdout pictures (test)",
+    "valid": "Pictures that the threshold was fitted on (valid)",
+}
+
+
+def name_gate_kind(kind: str, labels: LabelSet) -> str:
+    """Return what a kind of picture that a gate was tried on is called."""
+    names = GATE_KINDS if labels is HAM10000 else GATE_KINDS | _OTHER_GATE_KINDS
+    return names.get(kind, kind.replace("_", " "))
+
+
+_CASE_REMARK = "A case is what the split keeps together, such as the pictures of one patient or of one series."
+SAME_SOURCE_REMARK = (
+    "The holdout (test) pictures come from the same source as the training pictures; on other sources such models do "
+    "worse."
+)
 INTERVAL_REMARK = (
     "Intervals are 95 %, from a bootstrap that draws whole lesions. Read the interval before the figure: classes with "
     "few lesions have wide ones. An interval without width, at 0 or 1, is no certainty: with n lesions the true share "
     "may lie up to about 3 / n away."
 )
+
+
+def explain_intervals(labels: LabelSet) -> str:
+    """Return how the intervals of a report are to be read."""
+    remark = speak_of(labels, INTERVAL_REMARK)
+    return remark if name_unit(labels) == LESION else f"{remark} {_CASE_REMARK}"
+
+
 SOURCE_REMARK = (
     "The holdout (test) pictures come from the same source as the training pictures; on other sources such models do "
     "much worse (DermaSense reports .803 balanced accuracy on HAM10000 and .453 on the rest of ISIC 2019)."
@@ -710,6 +856,7 @@ PRIVACY = (
 # ---- the sections of the report card --------------------------------------------------------------------------------
 
 OTHER_LESIONS_GAP = "A lesion that is none of the classes passes the gate and gets one of them; none was tested."
+OTHER_PICTURES_GAP = "What is none of the classes gets one of them all the same; none was tested."
 SKIN_TONE_GAP = "No skin-tone label exists, so nothing is known of how the model does on dark skin."
 CONSEQUENCES = (
     "A wrong answer misleads everyone, experts included, and a benign answer can put off a biopsy; the page therefore "
@@ -737,6 +884,10 @@ CONFUSION_REMARK = (
     "pictures below, or choose truth and answer there."
 )
 CONFUSION_UNITS = {"counts": "counts", "rows": "share of each row", "columns": "share of each column"}
+OTHER_CONFUSION_REMARK = (
+    "Each row is the truth, each column what the model held most probable; the brighter a cell, the greater its share "
+    "of the row (or of the column). Click on a number to see its pictures below, or choose truth and answer there."
+)
 CELL_TITLE = "The pictures of one cell"
 CELL_EMPTY = "No picture is in this cell."
 CELL_COUNT = "{pictures:,} pictures of {lesions:,} lesions, the most certain answer first."
@@ -744,6 +895,7 @@ ONE_LABEL = "One of them in full"
 ONE_EMPTY = "Choose a picture"
 GALLERY_TITLE = "The most confident mistakes"
 GALLERY_REMARK = "All mistakes on these pictures: {counted}. Of each kind the twelve most confident ones are shown."
+OTHER_GALLERY_REMARK = "{count:,} of {pictures:,} pictures are answered wrongly; at most twelve are shown."
 MISTAKE_KINDS = {
     "missed melanoma": "melanomas called benign",
     "missed malignant": "other malignant ones called benign",
@@ -753,6 +905,7 @@ NO_CASES = "The nearest training cases are not known: `python -m skinai cases {f
 NO_PICTURE = (
     "The picture itself and the map of where the model looked are shown where the data folder is present (SKINAI_DATA)."
 )
+NO_OTHER_PICTURE = "The pictures that this model was tested on are not shown here."
 MAP_CAPTION = "What the network saw, under the class activation map of {name}"
 PART_COLUMNS = {
     "age_band": "Age band",
@@ -764,6 +917,7 @@ MORE_PART_COLUMNS = {
     "lesion_pictures": "Pictures of the lesion",
     "sharpness": "Sharpness",
     "dark_corners": "Dark corners",
+    "black_areas": "Black areas",
 }
 CURVES_TITLE = "Curves"
 TARGET_LABEL = "Of what"
@@ -772,6 +926,10 @@ THRESHOLD_LABEL = "Threshold to look at"
 THRESHOLD_REMARK = (
     "Moving this marks a point on the curves and writes nothing: thresholds of the summed malignant probability are "
     "fixed on the valid subset (in force: {fixed}). A threshold that is picked here has seen the holdout pictures."
+)
+OTHER_THRESHOLD_REMARK = (
+    "Moving this marks a point on the curves and writes nothing. No class of this model is marked malignant, so no "
+    "threshold is in force. One that is picked here has seen the holdout pictures."
 )
 CURVE_FIGURES = {
     "sensitivity": "Sensitivity",
@@ -812,8 +970,21 @@ PARTS_REMARK = (
     "Sensitivity and specificity are of the first threshold fixed on valid. A lesion with pictures in two parts counts "
     "in both."
 )
+OTHER_PARTS_REMARK = "A lesion with pictures in two parts counts in both."
 PARTS_HOLLOW = "Hollow points rest on fewer than 30 lesions: too few to say much."
 PARTS_FEW = "too few lesions to say much"
+
+
+def explain_parts(labels: LabelSet, *, thresholds: bool) -> str:
+    """Return how the subgroups are to be read, with or without a threshold in force."""
+    return speak_of(labels, PARTS_REMARK if thresholds else OTHER_PARTS_REMARK)
+
+
+def name_parts(labels: LabelSet) -> dict[str, str]:
+    """Return what the columns are called that pictures are divided by."""
+    return {name: speak_of(labels, title) for name, title in (PART_COLUMNS | MORE_PART_COLUMNS).items()}
+
+
 PARTS_METHOD = (
     "How a diagnosis was established tells the diagnosis itself: every malignant lesion was proven by histopathology, "
     "so there is no sensitivity for the others, and the benign lesions that were cut out are the difficult ones."
@@ -874,7 +1045,7 @@ WORKBENCH_REMARK = (
     "Rules are fitted on the valid subset alone, and what they reach there flatters them a little, because they were "
     "fitted to it; what the rules in force reach on the holdout pictures stands under Figures."
 )
-WORKBENCH_NOTHING = "This model has no malignant class, so there is no threshold to fit."
+WORKBENCH_NOTHING = "No class of this model is marked malignant, so there is no threshold to fit."
 WORKBENCH_IN_FORCE = "In force: version {version} of decision.json"
 WORKBENCH_TRY = "Try another"
 WORKBENCH_KIND = "Fix the threshold for a"
@@ -910,11 +1081,95 @@ def say_of(part: int, whole: int) -> str:
     return f"{share:.1%} ({max(middle - reach, 0):.1%} to {min(middle + reach, 1):.1%})"
 
 
-def describe_mcnemar(test: McNemar, first: str, second: str) -> str:
+def describe_mcnemar(test: McNemar, first: str, second: str, *, unit: str = LESION) -> str:
     """Return the test of two models lesion by lesion as a sentence."""
     said = "p under .001" if test.p_value < 0.001 else f"p = {test.p_value:.3f}"
     return (
-        f"Of {test.lesions:,} lesions, only {first} is right on {test.only_first:,} and only {second} on "
-        f"{test.only_second:,}; chance alone would divide them as unequally with {said} (McNemar, exact; a lesion's "
+        f"Of {test.lesions:,} {unit}s, only {first} is right on {test.only_first:,} and only {second} on "
+        f"{test.only_second:,}; chance alone would divide them as unequally with {said} (McNemar, exact; a {unit}'s "
         "pictures are averaged)."
     )
+
+
+# ---- two models -----------------------------------------------------------------------------------------------------
+
+MODEL_LABEL = "Model"
+MODEL_NAMES = {"dermoscopy": "Dermoscopy", "clinical": "Clinical photographs"}
+ROUTE_NAMES = {
+    "dermoscopy": "a dermoscopy picture",
+    "clinical": "a clinical photograph, taken without a dermatoscope",
+    "neither": "neither a dermoscopy picture nor a photograph of diseased skin",
+}
+ROUTE_LABEL = "Which model answers"
+ROUTE_AUTO = "As the router says"
+ROUTE_HELP = (
+    "A router looks at the picture first and sends it to the model for its kind. It is wrong now and then. Whoever "
+    "chooses a model by hand gets its answer marked in every document."
+)
+ROUTE_SAID = "The model for **{model}** answers: the router takes {what} for {kind} ({share})."
+ROUTE_OVERRULED = (
+    "You chose the model for {model}, and the router takes {what} for {kind}. The answer may mean nothing, and every "
+    "document says so."
+)
+ROUTE_NEITHER = "The router takes {what} for {kind}, so neither model answers."
+ROUTE_MIXED = "The router takes the pictures for different kinds ({kinds}), so no model answers for all of them."
+ROUTE_CHOOSE = "It is wrong now and then: choose a model by hand to see its answer all the same."
+DERMOSCOPY_FIRST = (
+    "{name} is among what this may be ({share}). This model cannot tell a naevus from a melanoma: look at it with a "
+    "dermatoscope and come back with that picture."
+)
+
+
+ROUTER_TITLE = "What the router makes of pictures"
+ROUTER_REMARK = (
+    "Counted on pictures that were held out from its fit: all of the holdout (test) pictures of both models, and other "
+    "pictures. The atlas that the photographs come from prints its mark on them; it was learned and laid over pictures "
+    "of the other kinds too, to show that it decides nothing."
+)
+ROUTER_KINDS = {
+    "dermoscopy": "Dermoscopy",
+    "dermoscopy_marked": "Dermoscopy with the atlas mark laid over it",
+    "clinical_as_it_is": "Clinical photographs as they are, with the mark",
+    "clinical_covered": "Clinical photographs, the mark covered",
+    "clinical_part": "A part of each clinical photograph, without the mark",
+    "natural": "Natural and technical pictures, 16 parts of each",
+    "natural_marked": "The same with the mark",
+    "documents_and_patterns": "Documents and patterns drawn by program",
+    "documents_and_patterns_marked": "The same with the mark",
+    "other_pictures": "Landscapes, animals, plants and things",
+    "other_pictures_marked": "The same with the mark",
+    "drawn_lesions": "Lesions drawn by program, as in the examples",
+    "drawn_photographs": "Photographs drawn by program, as in the examples",
+}
+
+
+def say_routing(routing: Routing) -> str:
+    """Return in one or two sentences which model answers for pictures and why, without Markdown."""
+    what = "this" if len(routing.routes) == 1 else "these pictures"
+    if routing.overruled and routing.answered_by is not None:
+        kinds = _join(ROUTE_NAMES[kind] for kind in dict.fromkeys(route.kind for route in routing.routes))
+        return ROUTE_OVERRULED.format(model=MODEL_NAMES[routing.answered_by].lower(), what=what, kind=kinds)
+    if routing.answered_by is not None:
+        share = say_share(min(route.shares[routing.answered_by] for route in routing.routes))
+        kind = ROUTE_NAMES[routing.answered_by]
+        model = MODEL_NAMES[routing.answered_by].lower()
+        return ROUTE_SAID.format(model=model, what=what, kind=kind, share=share).replace("**", "")
+    found = [route.kind for route in routing.routes]
+    if set(found) == {"neither"}:
+        return ROUTE_NEITHER.format(what=what, kind=ROUTE_NAMES["neither"])
+    return ROUTE_MIXED.format(kinds="; ".join(f"{n}: {ROUTE_NAMES[kind]}" for n, kind in enumerate(found, 1)))
+
+
+def say_dermoscopy(answer: Assessment) -> str | None:
+    """Return what is to be said where a dermatoscope has to be held to the spot first; None where it need not."""
+    if not answer.needs_dermoscopy:
+        return None
+    shares = answer.prediction.by_code
+    label = max(
+        (label for label in answer.prediction.labels if label.dermoscopy), key=lambda label: shares[label.code]
+    )
+    return DERMOSCOPY_FIRST.format(name=label.name, share=say_share(shares[label.code]))
+
+
+def _join(names: Iterable[str]) -> str:
+    return " and ".join(names)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import fcntl
 import io
 import os
 import shutil
 import zipfile
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +19,19 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+from skinai.artefacts import predictions_file, write_json
 from skinai.data.drawing import draw_lesion
-from skinai.labels import HAM10000
-from skinai.model.bundle import DEFAULT_MODEL, models_folder
+from skinai.data.predictions import SUBGROUPS, write_predictions
+from skinai.data.split import SPLIT_FILE
+from skinai.data.summary import DATASET_FILE
+from skinai.labels import HAM10000, LabelSet, build_label_set
+from skinai.model.bundle import DEFAULT_MODEL, EXPORT_FILE, PROBE_FILE, load_bundle, models_folder, write_bundle
 
 ROOT = Path(__file__).resolve().parents[1]
 DERMOSCOPIC = "1.2.840.10008.5.1.4.1.1.77.1.7"
-SINGLE_NETWORKS = ("ham10000-efficientnet-lite0", "ham10000-seed-cnn")
-SHIPPED_MODELS = (DEFAULT_MODEL, *SINGLE_NETWORKS)
+SHIPPED_MODELS = (DEFAULT_MODEL, "ham10000-efficientnet-lite0")
+# Also the run that is kept for its predictions and its report.
+SHIPPED_REPORTS = (*SHIPPED_MODELS, "ham10000-seed-cnn")
 PIGMENTS = {
     "akiec": (205, 120, 110),
     "bcc": (180, 140, 150),
@@ -33,6 +41,39 @@ PIGMENTS = {
     "nv": (110, 66, 44),
     "vasc": (170, 20, 40),
 }
+
+
+def shared_folder(config: pytest.Config) -> Path | None:
+    """Return the folder that the workers of a run share; None where there are none."""
+    return Path(config.getoption("basetemp")).parent if hasattr(config, "workerinput") else None
+
+
+@contextlib.contextmanager
+def locked(path: Path, kind: int = fcntl.LOCK_EX) -> Iterator[None]:
+    """Hold a lock on a file that all processes of a run respect."""
+    with path.open("a") as file:
+        fcntl.flock(file, kind)
+        try:
+            yield
+        finally:
+            # Closing it is not enough where a process was forked meanwhile.
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Run a test that is marked `alone`, and what is set up for it, while no other worker runs any.
+
+    Others share a lock. Whoever waits for it keeps the turnstile shut, so a test that wants it alone gets its turn.
+    """
+    folder = shared_folder(item.config)
+    if folder is None:
+        return (yield)
+    kind = fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH
+    with contextlib.ExitStack() as running:
+        with locked(folder / "turnstile.lock"):
+            running.enter_context(locked(folder / "running.lock", kind))
+        return (yield)
 
 
 def encode(picture: np.ndarray, kind: str = "JPEG", **options: object) -> bytes:
@@ -109,37 +150,62 @@ def build_data_folder(folder: Path, *, lesions_per_class: int = 8) -> Path:
     return folder
 
 
+BuildOnce = Callable[[str, Callable[[Path], object]], Path]
+
+
 @pytest.fixture(scope="session")
-def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def build_once(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> BuildOnce:
+    """A function that returns the folder of a name: the first worker to ask fills it, no test may write into it."""
+    base = shared_folder(request.config) or tmp_path_factory.getbasetemp()
+
+    def build(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, filled = base / name, base / f"{name}.filled"
+        with locked(base / f"{name}.lock"):
+            if not filled.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                fill(folder)
+                filled.touch()
+        return folder
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def small_data(build_once: BuildOnce) -> Path:
     """A HAM10000-like folder of 83 drawn pictures."""
-    return build_data_folder(tmp_path_factory.mktemp("ham"))
+    return build_once("ham", build_data_folder)
 
 
 @pytest.fixture(scope="session")
-def small_model(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_model(small_data: Path, build_once: BuildOnce) -> Path:
     """The model folder of a seed-cnn trained on `small_data` through the command line, test looked at."""
     from skinai.__main__ import main
 
-    out = tmp_path_factory.mktemp("models") / "small"
-    arguments = ["train", "--data", str(small_data), "--architecture", "seed-cnn", "--epochs", "2", "--out", str(out)]
-    assert main(arguments) == 0
-    return out
+    def fill(folder: Path) -> None:
+        command = ["train", "--data", str(small_data), "--architecture", "seed-cnn", "--epochs", "2"]
+        assert main([*command, "--out", str(folder / "small")]) == 0
+
+    return build_once("trained", fill) / "small"
 
 
 @pytest.fixture(scope="session")
-def gated_model(small_model: Path, small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def gated_model(small_model: Path, small_data: Path, build_once: BuildOnce) -> Path:
     """The small model with a gate; blue squares stand for photographs that are no dermoscopy."""
     from skinai.__main__ import main
 
-    folder = Path(shutil.copytree(small_model, tmp_path_factory.mktemp("gated") / "small"))
-    photographs = tmp_path_factory.mktemp("photographs")
-    rng = np.random.default_rng(8)
-    for number in range(60):
-        picture = np.clip(np.array((40, 60, 190)) + rng.normal(0, 20, (240, 320, 3)), 0, 255).astype(np.uint8)
-        (photographs / f"{number:03d}.jpg").write_bytes(encode(picture))
-    (photographs / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
-    assert main(["gates", str(folder), "--data", str(small_data), "--unlike", str(photographs)]) == 0
-    return folder
+    def fill(folder: Path) -> None:
+        photographs = folder / "photographs"
+        photographs.mkdir()
+        rng = np.random.default_rng(8)
+        for number in range(60):
+            picture = np.clip(np.array((40, 60, 190)) + rng.normal(0, 20, (240, 320, 3)), 0, 255).astype(np.uint8)
+            (photographs / f"{number:03d}.jpg").write_bytes(encode(picture))
+        (photographs / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
+        model = shutil.copytree(small_model, folder / "gated" / "small")
+        assert main(["gates", str(model), "--data", str(small_data), "--unlike", str(photographs)]) == 0
+
+    return build_once("gated", fill) / "gated" / "small"
 
 
 @pytest.fixture(scope="session")
@@ -183,17 +249,128 @@ def make_predictions(truths, *, mel, **columns) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def own_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def own_model_folder(build_once: BuildOnce) -> Path:
     """A model of a user's own two classes, none of them malignant."""
     from skinai.__main__ import main
 
-    folder = tmp_path_factory.mktemp("moles")
-    for name, pigment in (("dark", (40, 32, 44)), ("red", (170, 20, 40))):
-        (folder / name).mkdir(parents=True)
-        for number in range(8):
-            picture = draw_lesion(number, width_px=128, height_px=96, pigment=pigment)
-            (folder / name / f"{number}.jpg").write_bytes(encode(picture))
-    out = tmp_path_factory.mktemp("models") / "own"
-    command = ["train", "--data", str(folder), "--architecture", "seed-cnn", "--epochs", "1", "--out", str(out)]
-    assert main(command) == 0
-    return out
+    def fill(folder: Path) -> None:
+        data = folder / "moles"
+        for name, pigment in (("dark", (40, 32, 44)), ("red", (170, 20, 40))):
+            (data / name).mkdir(parents=True)
+            for number in range(8):
+                picture = draw_lesion(number, width_px=128, height_px=96, pigment=pigment)
+                (data / name / f"{number}.jpg").write_bytes(encode(picture))
+        command = ["train", "--data", str(data), "--architecture", "seed-cnn", "--epochs", "1"]
+        assert main([*command, "--out", str(folder / "models" / "own")]) == 0
+
+    return build_once("own", fill) / "models" / "own"
+
+
+def make_photograph_predictions(labels: LabelSet, *, pictures: int = 300, seed: int = 5) -> pd.DataFrame:
+    """Return made-up predictions of a label set of photographs: of skill, and in cases of one to four pictures.
+
+    Of every tenth case the last picture has another class, as a patient may have two diseases. Nothing else is known.
+    """
+    rng = np.random.default_rng(seed)
+    shares = np.linspace(3, 1, len(labels)) / np.linspace(3, 1, len(labels)).sum()
+    truths, cases = [], []
+    while len(truths) < pictures:
+        number = len(set(cases))
+        several = [int(rng.choice(len(labels), p=shares))] * int(rng.integers(1, 5))
+        if number % 10 == 0:
+            several.append((several[0] + 1) % len(labels))
+        truths += several
+        cases += [f"patient block-{number:03d}"] * len(several)
+    truth, cases = np.array(truths[:pictures]), cases[:pictures]
+    logits = rng.normal(0, 1, (pictures, len(labels)))
+    logits[np.arange(pictures), truth] += 2
+    odds = np.exp(logits)
+    table = pd.DataFrame({"image": [f"photographs/{number:04d}.jpg" for number in range(pictures)]})
+    table[list(labels.isic_order)] = odds / odds.sum(axis=1, keepdims=True)
+    table["truth"] = [labels.codes[index] for index in truth]
+    table["lesion"], table["group"] = cases, cases
+    for column in SUBGROUPS:
+        table[column] = "unknown"
+    return table
+
+
+@pytest.fixture(scope="session")
+def three_class_model(build_once: BuildOnce) -> Path:
+    """A model of three classes of photographs with long names, none malignant, that a table names and groups."""
+    from skinai.__main__ import main
+
+    def fill(folder: Path) -> None:
+        data = folder / "photographs"
+        data.mkdir()
+        pigments = {"acne": (190, 90, 80), "fungal infection": (160, 60, 60), "psoriasis": (205, 140, 140)}
+        rows = []
+        for label, pigment in pigments.items():
+            for number in range(20):
+                name = f"{label.split()[0]}-{number:02d}.jpg"
+                (data / name).write_bytes(encode(draw_lesion(number, width_px=128, height_px=96, pigment=pigment)))
+                rows.append({"image": name, "label": label, "group": f"{label} {number // 2}"})
+        pd.DataFrame(rows).to_csv(data / "photographs.csv", index=False)
+        command = ["train", "--data", str(data), "--table", str(data / "photographs.csv"), "--epochs", "1"]
+        assert main([*command, "--architecture", "seed-cnn", "--out", str(folder / "models" / "three")]) == 0
+
+    return build_once("three", fill) / "models" / "three"
+
+
+@pytest.fixture(scope="session")
+def photographs() -> LabelSet:
+    """Twelve classes of photographs, none of them malignant."""
+    names = (
+        *("Acne", "Another condition", "Bacterial infection", "Blistering disease", "Eczema", "Fungal infection"),
+        *("Lichen planus", "Lupus", "Pigmented or keratotic lesion", "Psoriasis", "Rosacea", "Viral infection"),
+    )
+    codes = {name.lower().replace(" ", "-"): name for name in names}
+    return build_label_set("photographs (own)", list(codes), names=codes, dermoscopy=["pigmented-or-keratotic-lesion"])
+
+
+@pytest.fixture(scope="session")
+def twelve_class_folder(
+    photographs: LabelSet, three_class_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A model folder of twelve classes with made-up predictions; it has no network and answers for no picture."""
+    from skinai.__main__ import main
+
+    folder = tmp_path_factory.mktemp("models") / "twelve"
+    folder.mkdir()
+    parts = []
+    for seed, subset in enumerate(("test", "valid", "train"), 5):
+        table = make_photograph_predictions(photographs, pictures=900 if subset == "train" else 300, seed=seed)
+        table = table.assign(**{name: f"{subset} " + table[name] for name in ("image", "lesion", "group")})
+        if subset != "train":
+            write_predictions(table, folder / predictions_file(subset))
+        parts.append(table.assign(subset=subset))
+    split = pd.concat(parts, ignore_index=True)
+    split = split.rename(columns={"image": "image_id", "lesion": "lesion_id", "truth": "dx"})
+    split[["image_id", "lesion_id", "group", "subset"]].to_csv(folder / SPLIT_FILE, index=False)
+    counted = split.assign(value="unknown").groupby(["dx", "subset", "value"], as_index=False)
+    counts = counted.agg(pictures=("image_id", "size"), lesions=("lesion_id", "nunique"))
+    write_json(
+        folder / DATASET_FILE,
+        {
+            "name": photographs.name,
+            "pictures": len(split),
+            "lesions": int(split["lesion_id"].nunique()),
+            "used": counts.drop(columns="value").to_dict("records"),
+            "by_column": {column: counts.to_dict("records") for column in SUBGROUPS},
+            "remarks": [],
+        },
+    )
+    for part in (EXPORT_FILE, PROBE_FILE):
+        (folder / part).write_bytes(b"none")
+    kept = ("data", "training", "versions", "licence", "created_utc")
+    facts = {name: part for name, part in load_bundle(three_class_model).facts.items() if name in kept}
+    facts["calibration"] = {"temperature": 1.0, "exponent": 0.0, "offset": [0.0] * len(photographs)}
+    write_bundle(
+        folder,
+        labels=photographs,
+        frame=load_bundle(three_class_model).frame,
+        probe=dict.fromkeys(photographs.codes, 1 / len(photographs)),
+        facts=facts,
+        parts=[SPLIT_FILE, DATASET_FILE],
+    )
+    assert main(["evaluate", str(folder)]) == 0
+    return folder

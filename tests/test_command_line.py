@@ -16,8 +16,10 @@ from conftest import encode
 from skinai.__main__ import main
 from skinai.artefacts import hash_file, read_gzip, write_gzip
 from skinai.data.drawing import draw_lesion
+from skinai.data.images import cover_mark, frame_picture, read_picture
 from skinai.labels import HAM10000
 from skinai.model.bundle import load_bundle
+from skinai.model.session import Session
 from skinai.wording import NOTICE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -281,6 +283,7 @@ def test_efficientnet_trains_from_random_weights_without_the_weights_package(sma
     }
 
 
+@pytest.mark.alone
 @pytest.mark.shipped
 def test_predict_answers_within_2_seconds_from_cold_without_tensorflow(tmp_path):
     path = tmp_path / "lesion.jpg"
@@ -327,6 +330,70 @@ def test_own_pictures_become_a_model_folder_that_answers(own_pictures, tmp_path)
     bundle = json.loads((out / "bundle.json").read_text())
     assert bundle["labels"] == {"set": "moles (own)", "order": ["dark", "red"], "malignant": ["dark"]}
     assert "the rights in its pictures" in bundle["licence"]
+
+
+def test_labels_and_a_mark_travel_with_the_model_and_the_mark_is_covered_in_test_too(own_pictures, tmp_path, capsys):
+    """Dark moles carry a bright logo, which would give them away."""
+    (own_pictures / "red").rename(own_pictures / "red spot")
+    for path in (own_pictures / "dark").iterdir():
+        picture = read_picture(path)
+        picture[60:, :45] = (250, 240, 20)
+        path.write_bytes(encode(picture, "PNG"))
+    labels, mark = tmp_path / "labels.csv", (0.0, 0.6, 0.4, 1.0)
+    labels.write_text("label,name,risk\ndark,A dark one,dermoscopy\n")
+    out = tmp_path / "models" / "moles"
+    data = ["--data", str(own_pictures), "--labels", str(labels), "--malignant", "red spot"]
+    train = ["train", *data, "--mark", "0,0.6,0.4,1", "--architecture", "seed-cnn", "--epochs", "1", "--no-test"]
+    assert main([*train, "--out", str(out)]) == 0
+    bundle = load_bundle(out)
+    assert bundle.labels.codes == ("dark", "red-spot")
+    assert bundle.labels.names == ("A dark one", "Red spot")
+    assert bundle.labels.malignant_codes == ("red-spot",)
+    assert bundle.labels.dermoscopy_codes == ("dark",)
+    assert bundle.facts["data"]["mark"] == list(mark)
+
+    plain = ["--data", str(own_pictures)]
+    assert main(["evaluate", str(out), *plain, "--mark", "0,0.5,0.4,1"]) == 2
+    sentence = "moles was trained with the mark [0.0, 0.6, 0.4, 1.0] covered, not with [0.0, 0.5, 0.4, 1.0]."
+    assert sentence in capsys.readouterr().err
+    assert not (out / "predictions_test.csv").exists()
+    assert main(["evaluate", str(out), *plain]) == 0
+    session = Session(out / "model.tflite")
+    for subset in ("valid", "test"):
+        with (out / f"predictions_{subset}.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert {row["truth"] for row in rows} == {"dark", "red-spot"}
+        for row in rows:
+            covered = cover_mark(read_picture(own_pictures / row["image"]), mark)
+            answer = session.run(frame_picture(covered, bundle.frame))["probabilities"]
+            assert float(row["DARK"]) == pytest.approx(float(answer[0]), abs=1e-4)
+    joined = tmp_path / "models" / "joined"
+    assert main(["ensemble", str(out), *plain, "--views", "plain,mirrored", "--out", str(joined)]) == 0
+    assert load_bundle(joined).mark == mark
+    assert load_bundle(joined).labels == bundle.labels
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--mark", "0.1,0.6,0.4,1"], "A mark is left, top, right and bottom in shares of the picture from 0 to 1"),
+        (["--mark", "0,0.6,much,1"], "half as wide as it. Received: 0, 0.6, much, 1."),
+        (["--mark", ""], "A mark is left, top, right and bottom"),
+        (["--labels", "absent.csv"], "--labels goes with your own pictures; the classes of these are known."),
+    ],
+)
+def test_a_mark_or_labels_that_do_not_fit_are_a_sentence(small_data, tmp_path, arguments, sentence, capsys):
+    command = ["train", "--data", str(small_data), "--architecture", "seed-cnn", "--out", str(tmp_path / "m")]
+    assert main([*command, *arguments]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_model_without_a_mark_is_not_evaluated_with_one(small_model, small_data, tmp_path, capsys):
+    folder = shutil.copytree(small_model, tmp_path / "models" / "small")
+    (folder / "predictions_test.csv").unlink()
+    assert main(["evaluate", str(folder), "--data", str(small_data), "--mark", "0,0.6,0.4,1"]) == 2
+    assert "small was trained with no mark covered, not with [0.0, 0.6, 0.4, 1.0]." in capsys.readouterr().err
 
 
 def test_own_pictures_that_cannot_be_learned_from_are_a_sentence(own_pictures, tmp_path):

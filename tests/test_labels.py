@@ -2,7 +2,7 @@
 
 import pytest
 
-from skinai.labels import HAM10000, Label, LabelSet
+from skinai.labels import HAM10000, Label, LabelSet, build_label_set
 
 
 def test_the_order_is_alphabetical_by_code():
@@ -36,3 +36,29 @@ def test_an_isic_order_that_misses_a_label_is_refused():
     labels = (Label("a", "A", False, "A"), Label("b", "B", False, "B"))
     with pytest.raises(ValueError, match="does not cover"):
         LabelSet("short", labels, ("A",))
+
+
+def test_a_label_set_of_ones_own_has_names_and_classes_for_a_dermatoscope():
+    labels = build_label_set("own", ["bad", "good", "mole"], names={"mole": "A mole"}, dermoscopy=["mole"])
+    assert labels.names == ("bad", "good", "A mole")
+    assert labels.dermoscopy_codes == ("mole",)
+    assert [label.dermoscopy for label in labels] == [False, False, True]
+    assert labels.malignant_codes == ()
+    assert HAM10000.dermoscopy_codes == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"names": {"x": "X"}}, r"^Unknown named classes: \['x'\]\. The classes are: \['a', 'b'\]\.$"),
+        ({"malignant": ["x"]}, r"^Unknown malignant classes: \['x'\]"),
+        ({"dermoscopy": ["x"]}, r"^Unknown dermoscopy classes: \['x'\]"),
+        ({"names": {"a": "A *b*"}}, r"^Names of classes are printable and without .* Received: \['A \*b\*'\]"),
+        ({"names": {"a": "A\tb"}}, r"^Names of classes are printable"),
+        ({"names": {"a": ""}}, r"^Names of classes are printable .* Received: \[''\]"),
+        ({"names": {"a": "b"}}, r"^Two classes have the same name\. The names are: \['b', 'b'\]\.$"),
+    ],
+)
+def test_a_label_set_that_cannot_be_is_refused(given, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        build_label_set("own", ["a", "b"], **given)

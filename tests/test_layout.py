@@ -57,6 +57,7 @@ def test_a_room_imports_only_the_rooms_before_it(path):
             "gates",
             "head",
             "reference",
+            "router",
             "session",
         }
         assert {name.split(".")[2] for name in ours if name.startswith("skinai.evaluation.")} <= {"decision"}

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import ROOT, SHIPPED_MODELS
+from conftest import ROOT, SHIPPED_REPORTS
 
 from skinai.evaluation.report import read_report
 from skinai.model.bundle import DEFAULT_MODEL, models_folder
@@ -17,7 +17,7 @@ def spell(estimate):
 
 
 @pytest.mark.shipped
-@pytest.mark.parametrize("name", SHIPPED_MODELS)
+@pytest.mark.parametrize("name", SHIPPED_REPORTS)
 def test_the_table_of_models_is_that_of_the_reports(name):
     report = read_report(models_folder() / name)
     row = next(line for line in README.splitlines() if line.startswith(f"| `{name}`"))

@@ -4,6 +4,7 @@ import streamlit as st
 
 from skinai import wording
 from skinai.errors import SkinaiError
+from skinai.model.router import DERMOSCOPY
 from skinai.ui import components, resources
 from skinai.ui.exploring import auditing, crossing, gallery, overview, splits
 from skinai.ui.exploring.explored import Explored
@@ -20,8 +21,12 @@ SECTIONS = {
 def main() -> None:
     st.title("Explore the data")
     try:
-        bundle = resources.load_bundle_in_use()
+        bundle = components.choose_model()
         data = resources.load_data()
+        # What is at hand is shown with the model in use; the other model's own counts stand for its data.
+        of_model = bundle.folder == resources.list_models()[DERMOSCOPY]
+        if data is not None and not of_model and data.labels.codes != bundle.labels.codes:
+            data = None
         by_model = choose_counts(data is not None)
         facets = resources.load_summary_facets(bundle) if by_model else resources.load_table_facets(bundle)
     except SkinaiError as error:

@@ -4,8 +4,8 @@ import pandas as pd
 import streamlit as st
 
 from skinai import wording
-from skinai.errors import ModelError
-from skinai.labels import HAM10000
+from skinai.errors import DataError, ModelError
+from skinai.exports.facts import list_few, list_unrecorded
 from skinai.model.bundle import Bundle
 from skinai.ui import components, resources
 
@@ -14,16 +14,10 @@ def main() -> None:
     st.title("About")
     st.markdown(f"**{wording.NOTICE}** {wording.NOT_A_DEVICE}")
     try:
-        bundle = resources.load_bundle_in_use()
+        bundle = components.choose_model()
     except ModelError as error:
         components.stop_with(wording.MODEL_UNUSABLE, error)
-    if bundle.labels is HAM10000:
-        st.markdown(wording.INTENDED_USE)
-    st.header(wording.NOT_FOR_TITLE)
-    if bundle.labels is HAM10000:
-        st.markdown("\n".join(f"- {sentence}" for sentence in wording.NOT_FOR))
-    else:
-        st.markdown(wording.OWN_MODEL_REMARK)
+    show_use(bundle)
     st.header("Your pictures")
     st.markdown(wording.PRIVACY)
     st.header("The model in use")
@@ -43,6 +37,31 @@ def main() -> None:
     components.show_table(
         pd.DataFrame({"Fact": list(facts), "Value": list(facts.values())}), alt="Facts about the model in use"
     )
+
+
+def show_use(bundle: Bundle) -> None:
+    """Say what the model is for and what it is not for; of classes that are not HAM10000's, what the folder says."""
+    try:
+        report = resources.load_report(bundle)
+    except DataError:
+        report = None
+    try:
+        unrecorded = list_unrecorded(resources.load_summary(bundle.folder))
+    except DataError:
+        unrecorded = ()
+    data = bundle.facts["data"]
+    use = wording.describe_use(
+        bundle.labels,
+        data=components.plain(data["name"]),
+        train=data["train"],
+        valid=data["valid"],
+        tested=None if report is None else (report.pictures, report.lesions),
+    )
+    st.markdown(use)
+    st.header(wording.NOT_FOR_TITLE)
+    few = () if report is None else list_few(report)
+    not_for = wording.list_not_for(bundle.labels, few=few, unrecorded=unrecorded)
+    st.markdown("\n".join(f"- {sentence}" for sentence in not_for))
 
 
 def describe_network(bundle: Bundle) -> str:

@@ -24,11 +24,12 @@ SECTIONS = {
 def main() -> None:
     st.title("Report card")
     try:
-        bundle = resources.load_bundle_in_use()
+        bundle = components.choose_model()
         report = resources.load_report(bundle)
     except SkinaiError as error:
         components.stop_with(wording.REPORT_UNUSABLE, error)
-    st.markdown(wording.REPORT_HEAD.format(name=report.model_name, pictures=report.pictures, lesions=report.lesions))
+    head = wording.speak_of(report.labels, wording.REPORT_HEAD)
+    st.markdown(head.format(name=report.model_name, pictures=report.pictures, lesions=report.lesions))
     try:
         voiding = [check for check in resources.load_checks(bundle, report) if check.voiding]
     except SkinaiError as error:

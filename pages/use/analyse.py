@@ -9,6 +9,7 @@ from skinai.exports.record import CERTAINTIES, SEXES, SITES, OwnAnswer, PatientF
 from skinai.labels import HAM10000, LabelSet
 from skinai.model.bundle import Bundle
 from skinai.serving.assessment import Assessment, Assessor
+from skinai.serving.routing import Desk, Routing
 from skinai.ui import answer, charts, components, resources
 from skinai.ui.intake import SHOWN, GivenPicture, ask_for_pictures, identify
 
@@ -16,18 +17,26 @@ from skinai.ui.intake import SHOWN, GivenPicture, ask_for_pictures, identify
 def main() -> None:
     st.title("Analyse")
     try:
-        assessor = resources.load_assessor()
+        desk = resources.load_desk()
     except ModelError as error:
         components.stop_with(wording.MODEL_UNUSABLE, error)
-    bundle = assessor.predictor.bundle
+    bundle = desk.main.predictor.bundle
     # Kept apart from the widget, which a visit to another page forgets.
     kept = st.session_state.get("clinician_first_kept", False)
     first = st.toggle(wording.CLINICIAN_TOGGLE, value=kept, help=wording.CLINICIAN_HELP, key="clinician_first")
     st.session_state["clinician_first_kept"] = first
-    pictures = ask_for_pictures(bundle)
+    pictures = ask_for_pictures(bundle, photographs=desk.router is not None)
+    routing = None
     if not pictures:
         show_empty_state(bundle)
     else:
+        try:
+            routing = ask_for_model(desk, pictures)
+        except ModelError as error:
+            components.stop_with(wording.MODEL_UNUSABLE, error)
+    if routing is not None and routing.answered_by is not None:
+        assessor = desk.assessors[routing.answered_by]
+        bundle = assessor.predictor.bundle
         try:
             assessments = [assessor.assess(picture.pixels) for picture in pictures]
         except ModelError as error:
@@ -42,8 +51,41 @@ def main() -> None:
                 ask_for_own_answer(pictures, bundle)
             else:
                 remember_shown(pictures)
-                show_result(pictures, assessments, assessor, insisted=insisted, own=own)
+                show_result(pictures, assessments, assessor, routing, insisted=insisted, own=own)
     show_limits(bundle.labels)
+
+
+def ask_for_model(desk: Desk, pictures: list[GivenPicture]) -> Routing:
+    """Say which model answers and why, and let the visitor choose another."""
+    pixels = [picture.pixels for picture in pictures]
+    if desk.router is None:
+        return desk.route(pixels)
+    said, asked = st.columns([3, 2], gap="medium", vertical_alignment="center")
+    with asked:
+        chosen = st.segmented_control(
+            wording.ROUTE_LABEL,
+            [wording.ROUTE_AUTO, *desk.assessors],
+            default=wording.ROUTE_AUTO,
+            format_func=lambda kind: wording.MODEL_NAMES.get(kind, kind),
+            required=True,
+            help=wording.ROUTE_HELP,
+            # Overruling the router for one lesion does not overrule it for the next.
+            key=f"by-{identify(pictures)}",
+        )
+    routing = desk.route(pixels, chosen=None if chosen == wording.ROUTE_AUTO else chosen)
+    with said:
+        sentence = wording.say_routing(routing)
+        if routing.answered_by is None:
+            st.warning(f"**{wording.REFUSED_TITLE}** {sentence} {wording.ROUTE_CHOOSE}")
+        elif routing.overruled:
+            st.warning(sentence)
+        else:
+            st.markdown(sentence)
+    if routing.answered_by is None:
+        for column, picture in zip(st.columns([1] * len(pictures) + [2]), pictures, strict=False):
+            with column:
+                answer.show_picture(picture.pixels, desk.main.predictor.bundle)
+    return routing
 
 
 def show_empty_state(bundle: Bundle) -> None:
@@ -138,6 +180,7 @@ def show_result(
     pictures: list[GivenPicture],
     assessments: list[Assessment],
     assessor: Assessor,
+    routing: Routing,
     *,
     insisted: bool,
     own: OwnAnswer | None,
@@ -156,6 +199,8 @@ def show_result(
         f"{wording.describe_group(top, prediction.labels)}. {f'{certainty}.' if certainty else ''}{malignant_sum}** "
         f"{answer.say_what_benign_means(prediction, bundle)}{wording.RESULT_NOTE}"
     )
+    if remark := wording.say_dermoscopy(whole):
+        st.warning(remark)
     if own is not None:
         show_own_answer(own, whole)
     if pictures[0].truth is not None:
@@ -207,6 +252,7 @@ def show_result(
         patient=patient,
         own=own,
         report=report,
+        routing=routing,
     )
     answer.show_record(record, pixels, assessor, assessments[0])
 

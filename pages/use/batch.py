@@ -46,6 +46,8 @@ class Batch:
         Which files, by the names that the server gave them.
     model_name, fingerprint : str
         Which model answered.
+    labels : LabelSet
+        Its classes.
     """
 
     rows: list[Row]
@@ -53,13 +55,14 @@ class Batch:
     files: str
     model_name: str
     fingerprint: str
+    labels: LabelSet
 
 
 def main() -> None:
     st.title(wording.BATCH_TITLE)
     st.markdown(wording.BATCH_REMARK)
     try:
-        assessor = resources.load_assessor()
+        assessor = resources.load_assessor(components.choose_model().folder)
     except ModelError as error:
         components.stop_with(wording.MODEL_UNUSABLE, error)
     files = ask_for_files()
@@ -80,7 +83,9 @@ def main() -> None:
     if batch is not None and batch.rows:
         if batch.files != name_files(files):
             st.warning(wording.BATCH_OLD)
-        show_rows(batch, assessor.predictor.bundle.labels)
+        if batch.fingerprint != assessor.predictor.bundle.fingerprint:
+            st.warning(wording.BATCH_OTHER_MODEL.format(name=batch.model_name))
+        show_rows(batch)
 
 
 def name_files(files: Sequence[Any]) -> str:
@@ -131,7 +136,7 @@ def run_batch(assessor: Assessor, files: Sequence[Any], count: int) -> None:
     """Analyse the files; what is done is kept at each step, so that a press on Stop loses nothing."""
     bundle = assessor.predictor.bundle
     rows: list[Row] = []
-    st.session_state["batch"] = Batch(rows, count, name_files(files), bundle.name, bundle.fingerprint)
+    st.session_state["batch"] = Batch(rows, count, name_files(files), bundle.name, bundle.fingerprint, bundle.labels)
     st.session_state.pop("batch_insist", None)  # whoever insists does so for one batch
     shown: set[str] = st.session_state.setdefault(SHOWN, set())
     bar = st.progress(0.0, text=f"0 of {count}")
@@ -156,9 +161,9 @@ def run_batch(assessor: Assessor, files: Sequence[Any], count: int) -> None:
     stop.empty()
 
 
-def show_rows(batch: Batch, labels: LabelSet) -> None:
+def show_rows(batch: Batch) -> None:
     """Show the table, what became of the files, and the download."""
-    rows, count = batch.rows, batch.count
+    rows, count, labels = batch.rows, batch.count, batch.labels
     statuses = [one.row.status for one in rows]
     if len(rows) < count:
         st.warning(wording.BATCH_STOPPED.format(done=len(rows), count=count))

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from skinai.artefacts import cache_folder, write_atomic, write_json
 from skinai.data.duplicates import NEAR, Look, find_duplicates, take_look
-from skinai.data.images import decode_picture, read_size
+from skinai.data.images import cover_mark, decode_picture, read_size
 from skinai.data.metadata import DataFolder, find_torn_lesions
 from skinai.data.tables import listed
 from skinai.errors import DataError, PictureError
@@ -122,7 +121,7 @@ def audit_folder(
     """
     present = data.present.reset_index(drop=True)
     looks, shapes, unreadable = _read_pictures(
-        present, data.pixels, detailed=near, on_progress=lambda share: on_progress("reading", share)
+        data, detailed=near, on_progress=lambda share: on_progress("reading", share)
     )
     readable = present[[look is not None for look in looks]].reset_index(drop=True)
     whole = [look for look in looks if look is not None]
@@ -252,9 +251,10 @@ def format_pairs(audit: Audit) -> str:
 
 
 def _read_pictures(
-    table: pd.DataFrame, pixels: np.ndarray | None, *, detailed: bool, on_progress: Callable[[float], object]
+    data: DataFolder, *, detailed: bool, on_progress: Callable[[float], object]
 ) -> tuple[list[Look | None], list[tuple[int, int]], dict[str, str]]:
     """Return a look at each picture, None where it cannot be read; the sizes; and image_id to the reason."""
+    table, pixels = data.present, data.pixels
     shapes: list[tuple[int, int]] = []
     unreadable: dict[str, str] = {}
 
@@ -273,6 +273,8 @@ def _read_pictures(
             return None, None, str(error)
         pixel_hash = hashlib.sha256(f"{picture.shape}".encode() + picture.tobytes()).hexdigest()
         file_hash = hashlib.sha256(content).hexdigest()
+        if data.mark:  # a logo that all pictures have would make all of them alike
+            picture = cover_mark(picture, data.mark)
         return take_look(picture, file_hash=file_hash, pixel_hash=pixel_hash, detailed=detailed), size, ""
 
     looks: list[Look | None] = []

@@ -1,6 +1,7 @@
 """Lesions drawn by program: for the self-test picture of a model, for tests and for screenshots.
 
-They look roughly like dermoscopy and belong to nobody. They are no samples of any disease.
+They look roughly like dermoscopy, or like photographs of skin, and belong to nobody. They are no samples of any
+disease.
 """
 
 from __future__ import annotations
@@ -9,6 +10,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 _SKINS = ((236, 196, 178), (226, 178, 158), (243, 208, 196), (210, 160, 136))
+# Light to dark.
+_TONES = ((232, 190, 168), (214, 166, 140), (186, 134, 106), (140, 96, 74), (98, 66, 52))
+_CLOTHS = ((74, 104, 138), (196, 206, 214), (38, 42, 52), (92, 132, 116), (222, 218, 206))
+RASHES = ("papules", "plaque", "patch", "ring")
 _PIGMENTS = ((96, 58, 44), (130, 84, 62), (70, 44, 40), (156, 98, 84), (150, 60, 62))
 
 
@@ -103,6 +108,79 @@ def draw_irregular_lesion(seed: int, *, size: float = 0.6, width_px: int = 600, 
         shade = shade * (1 - cover) + np.array(blotch, dtype=np.float64) * cover
     shade += 14 * cloud(0.008) + 10 * cloud(0.02)
     canvas = canvas * (1 - mask) + shade * mask + rng.normal(0, 2.5, canvas.shape)
+    return np.clip(canvas, 0, 255).astype(np.uint8)
+
+
+def draw_photograph(seed: int, *, kind: str = "papules", width_px: int = 640, height_px: int = 480) -> np.ndarray:
+    """Draw a stretch of skin as a camera without a dermatoscope sees it: a limb on cloth, with a rash.
+
+    Parameters
+    ----------
+    seed : int
+        Skin, place and rash depend on it alone.
+    kind : str
+        One of `RASHES`: ``"papules"``, many small red spots; ``"plaque"``, a sharply bounded red area with white
+        scales; ``"patch"``, ill-defined redness; ``"ring"``, a red border around paler skin.
+    width_px, height_px : int
+
+    Returns
+    -------
+    ndarray of shape (height_px, width_px, 3), uint8
+
+    >>> draw_photograph(1, kind="ring", width_px=64, height_px=48).shape
+    (48, 64, 3)
+    """
+    if kind not in RASHES:
+        raise ValueError(f"A rash is one of {list(RASHES)}. Received: {kind!r}.")
+    rng = np.random.default_rng((seed, RASHES.index(kind)))
+    y, x = np.mgrid[0:height_px, 0:width_px].astype(np.float64) / height_px
+    wide = width_px / height_px
+
+    def cloud(blur: float) -> np.ndarray:
+        return _clouds(rng, height_px, width_px, blur=blur)
+
+    # The limb: a band that leaves cloth on one side or both, or fills the picture.
+    angle = rng.uniform(-0.5, 0.5)
+    across = (y - 0.5) * np.cos(angle) - (x - wide / 2) * np.sin(angle)
+    half, shift = rng.uniform(0.34, 0.75), rng.uniform(-0.12, 0.12)
+    inside = half * (1 + 0.06 * np.sin(3 * x + rng.uniform(0, 6))) - np.abs(across - shift)
+    limb = 1 / (1 + np.exp(-np.clip(inside / 0.008, -30, 30)))
+    cloth = np.array(_CLOTHS[rng.integers(len(_CLOTHS))], dtype=np.float64)
+    weave = 4 * np.sin(2 * np.pi * (x + y) / 0.012) + 9 * cloud(0.06)
+    tone = np.array(_TONES[rng.integers(len(_TONES))], dtype=np.float64)
+    # Lit from one side, and darker where the limb turns away.
+    light = 1.04 - 0.3 * np.clip(1 - inside / half, 0, 1) ** 2 + 0.06 * np.cos(rng.uniform(0, 6)) * (x / wide - 0.5)
+    skin = tone * light[..., None] + (5 * cloud(0.1) + 3 * cloud(0.012))[..., None]
+
+    rash = np.zeros_like(x)
+    scale = np.zeros_like(x)
+    for spot in range({"papules": 60, "plaque": 3, "patch": 3, "ring": 2}[kind]):
+        along = rng.uniform(0.1, 0.9) * wide
+        centre_x = along + np.sin(angle) * 0.02
+        centre_y = 0.5 + shift + (along - wide / 2) * np.tan(angle) + rng.uniform(-0.6, 0.6) * half
+        size = rng.uniform(0.006, 0.02) if kind == "papules" else rng.uniform(0.1, 0.24)
+        turn = np.arctan2(y - centre_y, x - centre_x)
+        radius = np.full_like(x, size)
+        if kind != "papules":
+            for wave in range(2, 9):
+                radius *= 1 + rng.normal(0, 0.22 / wave) * np.cos(wave * turn + rng.uniform(0, 2 * np.pi))
+        depth = radius - np.hypot(x - centre_x, (y - centre_y) * rng.uniform(0.9, 1.2))
+        soft = {"papules": 0.004, "plaque": 0.006, "patch": 0.06, "ring": 0.012}[kind]
+        cover = 1 / (1 + np.exp(-np.clip(depth / soft, -30, 30)))
+        if kind == "ring":
+            cover *= 0.25 + 0.75 * np.exp(-np.clip(depth - 0.015, 0, None) / 0.03)
+        if kind == "papules" and spot % 5 == 0:  # a pustule's pale head
+            scale = np.maximum(scale, np.exp(-(((radius - depth) / (0.45 * size)) ** 2)))
+        rash = np.maximum(rash, cover * rng.uniform(0.6, 1.0))
+    rash = np.clip(rash * (1 + 0.25 * cloud(0.02)), 0, 1)
+    if kind == "plaque":
+        scale = np.clip(1.6 * cloud(0.008) + 0.8 * cloud(0.03), 0, 1) * rash
+    red = tone * np.array((0.92, 0.55, 0.53))
+    skin = skin * (1 - 0.75 * rash[..., None]) + red * light[..., None] * 0.75 * rash[..., None]
+    pale = np.array((240.0, 232.0, 214.0)) * light[..., None]
+    skin = skin * (1 - 0.7 * scale[..., None]) + pale * 0.7 * scale[..., None]
+    canvas = skin * limb[..., None] + (cloth + weave[..., None]) * (1 - limb[..., None])
+    canvas += rng.normal(0, 3.0, canvas.shape)
     return np.clip(canvas, 0, 255).astype(np.uint8)
 
 

@@ -6,7 +6,9 @@ Training, evaluation, the command line and the page all go through :func:`decode
 
 from __future__ import annotations
 
+import contextlib
 import io
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,9 @@ MAX_ICC_BYTES = 32 * 1024
 # JPEG can be decoded at 1/2, 1/4 or 1/8 size; nothing here needs more than this.
 JPEG_DRAFT_SIZE_PX = (1600, 1200)
 SUFFIXES = (".jpg", ".jpeg", ".png", ".dcm")
+
+# Left, top, right and bottom of a rectangle, in shares of a picture's width and height.
+Mark = tuple[float, float, float, float]
 
 _SIGNATURES = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n"}
 _MATRIX_PROFILE_TAGS = {
@@ -173,6 +178,47 @@ def frame_picture(picture: np.ndarray, rule: FrameRule) -> np.ndarray:
     resampling = Image.Resampling[rule.filter.upper()]
     box = (left, top, left + width, top + height)
     return np.asarray(image.resize((rule.width_px, rule.height_px), resampling, box=box))
+
+
+def check_mark(values: Sequence[float | str]) -> Mark:
+    """Return where an owner's mark lies, if the other side of a picture can cover it.
+
+    Parameters
+    ----------
+    values : sequence of float or str
+        Left, top, right and bottom, in shares of the width and height of the upright picture.
+
+    Raises
+    ------
+    ValueError
+        If they are no rectangle inside the picture, at its left or right edge and at most half as wide as it.
+    """
+    with contextlib.suppress(ValueError):  # of what is no number; the sentence below says it all
+        left, top, right, bottom = (float(value) for value in values)
+        at_edge = (left == 0 and 0 < right <= 0.5) or (right == 1 and 0.5 <= left < 1)
+        if at_edge and 0 <= top < bottom <= 1:
+            return left, top, right, bottom
+    raise ValueError(
+        "A mark is left, top, right and bottom in shares of the picture from 0 to 1, at its left or right edge and at "
+        f"most half as wide as it. Received: {', '.join(str(value) for value in values)}."
+    )
+
+
+def cover_mark(picture: np.ndarray, mark: Mark) -> np.ndarray:
+    """Return a copy of a picture whose marked rectangle shows the same one of the other side, mirrored.
+
+    Parameters
+    ----------
+    picture : ndarray of shape (height, width, 3), uint8
+    mark : tuple of four float
+        See :func:`check_mark`.
+    """
+    height, width = picture.shape[:2]
+    left, right = int(width * mark[0]), int(width * mark[2])
+    rows = slice(int(height * mark[1]), int(height * mark[3]))
+    covered = picture.copy()
+    covered[rows, left:right] = picture[rows, width - right : width - left][:, ::-1]
+    return covered
 
 
 def read_size(content: bytes) -> tuple[int, int]:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from skinai.artefacts import hash_file
-from skinai.data.images import SUFFIXES
+from skinai.data.images import SUFFIXES, Mark
 from skinai.data.tables import listed, read_text_table
 from skinai.errors import DataError, UsageError
 from skinai.labels import HAM10000, LabelSet
@@ -57,6 +57,8 @@ class DataFolder:
         The pictures in the order of `table`, where a table of pixels holds them.
     source : str
         What kind of data set it was recognised as, for people.
+    mark : tuple of four float, or None
+        Where every picture carries its owner's mark, see :func:`skinai.data.images.check_mark`.
     """
 
     path: Path
@@ -67,6 +69,7 @@ class DataFolder:
     lesions_known: bool = True
     pixels: np.ndarray | None = None
     source: str = ""
+    mark: Mark | None = None
 
     @property
     def is_ham10000(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +24,11 @@ from skinai.data.metadata import (
 )
 from skinai.data.tables import listed, read_text_table
 from skinai.errors import DataError
-from skinai.labels import build_label_set
+from skinai.labels import LabelSet, build_label_set
 
 FEWEST_LESIONS = 5  # fewer cannot be divided into train, valid and test
 LABEL_COLUMNS = ("label", "group", "condition", "dx", "class", "diagnosis")
+RISKS = ("benign", "malignant", "dermoscopy")
 _SPELLINGS = {"label": LABEL_COLUMNS[1:], "patient_id": ("block",)}
 _SUBSET_NAMES = {"train", "valid", "val", "validation", "test"}
 _OPTIONAL = ("sex", "localization", "dx_type")
@@ -35,7 +36,13 @@ _NONE = ("", "na", "nan", "none", "unknown")
 
 
 def read_pictures(
-    folder: Path, *, table_file: Path | None = None, malignant: Sequence[str] = (), for_training: bool = True
+    folder: Path,
+    *,
+    table_file: Path | None = None,
+    labels_file: Path | None = None,
+    malignant: Sequence[str] = (),
+    for_training: bool = True,
+    drop_conflicts: bool = False,
 ) -> DataFolder:
     """Read HAM10000 where its metadata lie in `folder`, and the user's own pictures otherwise.
 
@@ -47,19 +54,26 @@ def read_pictures(
     table_file : Path, optional
         With the columns ``image`` (path inside `folder`, with or without its ending) and ``label``, or else the first
         of ``group``, ``condition``, ``dx``, ``class`` and ``diagnosis``; ``lesion_id`` and ``patient_id``, or else
-        ``block``, keep what belongs together on one side of the split; ``age``, ``sex``, ``localization`` and
-        ``dx_type`` are taken over.
+        ``block``, keep what belongs together on one side of the split, and so does ``group`` beside a ``label`` in
+        rows without any of them; ``age``, ``sex``, ``localization`` and ``dx_type`` are taken over.
+    labels_file : Path, optional
+        What the classes are called: a table with the column ``label``, as the data have it, and ``name``, ``code`` and
+        ``risk``, one of `RISKS`, where they are to differ from the defaults. A class that it does not list has its
+        label as code, with hyphens for blanks, and is benign. HAM10000's are known.
     malignant : sequence of str
-        The classes whose probabilities are summed up as malignant.
+        Codes or labels of more classes whose probabilities are summed up as malignant.
     for_training : bool
         False for looking at the pictures: then there may be one class only, or few lesions of a class, or lesions
         with two classes, or pictures listed twice; each is a remark. Copies of pictures are not looked for.
+    drop_conflicts : bool
+        Leave out copies of a picture that are listed with two classes, and say so, instead of refusing the data.
 
     Raises
     ------
     DataError
         If a table or folder cannot be used, there is one class only, a class has fewer than five lesions, a lesion
-        has two classes, or the same picture has two.
+        has two classes, or the same picture has two; if two classes have the same code, or `labels_file` has a label
+        twice or an unknown risk.
     """
     folder = Path(folder)
     if table_file is None and find_metadata(folder):
@@ -67,7 +81,7 @@ def read_pictures(
     if table_file is None and any((folder / part).is_dir() for part in PICTURE_FOLDERS):
         raise DataError(f"{METADATA_FILE} is missing in {folder}.")
     found = Findings(for_training=for_training)
-    files = _find_pictures(folder, table_file, found)
+    files = _find_pictures(folder, [file for file in (table_file, labels_file) if file is not None], found)
     if not files:
         raise DataError(f"No .jpg or .png picture was found in {folder}.")
     if table_file is None:
@@ -77,24 +91,22 @@ def read_pictures(
         rows, lesions_known = _read_table(Path(table_file), files, found)
         digest, source = hash_file(Path(table_file)), f"pictures listed in {Path(table_file).name}"
     if for_training:
-        _unite_copies(rows, found)
+        rows = _unite_copies(rows, found, drop_conflicts=drop_conflicts)
     _check_classes(rows, found)
-    try:
-        labels = build_label_set(
-            f"{folder.resolve().name or 'pictures'} (own)", sorted(rows["dx"].unique()), malignant=malignant
-        )
-    except ValueError as error:
-        raise DataError(str(error)) from error
+    given = {} if labels_file is None else _read_labels(Path(labels_file), set(rows["dx"]), found)
+    codes = _choose_codes(sorted(rows["dx"].unique()), given)
+    labels = _name_classes(f"{folder.resolve().name or 'pictures'} (own)", codes, given, malignant)
+    rows["dx"] = rows["dx"].map(codes)
     rows["age_band"] = band_ages(rows["age"])
     rows = rows.sort_values("image_id", ignore_index=True)
     return DataFolder(folder, rows, tuple(found.remarks), digest, labels, lesions_known=lesions_known, source=source)
 
 
-def _find_pictures(folder: Path, table_file: Path | None, found: Findings) -> dict[str, Path]:
+def _find_pictures(folder: Path, tables: Sequence[Path], found: Findings) -> dict[str, Path]:
     """Return the pictures below `folder` by their path inside it; links are followed, each folder once."""
     files: dict[str, Path] = {}
     others, unnamed, seen = [], 0, set()
-    table = table_file and os.path.realpath(table_file)
+    beside = {os.path.realpath(table) for table in tables}
     for place, inside, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
         inside[:] = [] if real in seen else sorted(name for name in inside if not name.startswith("."))
@@ -110,7 +122,7 @@ def _find_pictures(folder: Path, table_file: Path | None, found: Findings) -> di
                 unnamed += 1
             elif path.suffix.lower() in SUFFIXES and path.is_file():
                 files[inner] = path
-            elif os.path.realpath(path) != table:
+            elif os.path.realpath(path) not in beside:
                 others.append(inner)
     if unnamed:
         found.tell("not_utf8", f"{unnamed} files have names that are not UTF-8; left out.")
@@ -160,7 +172,7 @@ def _read_table(file: Path, files: dict[str, Path], found: Findings) -> tuple[pd
         file,
         columns=("image", "label"),
         filled=("image", "label"),
-        also=("lesion_id", "patient_id", "age", *_OPTIONAL),
+        also=("lesion_id", "patient_id", "group", "age", *_OPTIONAL),
         spellings=_SPELLINGS,
     )
     rows = _match_pictures(table, file.name, files, found)
@@ -215,7 +227,7 @@ def _match_pictures(table: pd.DataFrame, name: str, files: dict[str, Path], foun
 def _read_lesions(rows: pd.DataFrame, found: Findings) -> pd.Series:
     """Return what belongs together: a patient has many lesions, and all of them stay together."""
     lesions = rows["image_id"]
-    for column in ("lesion_id", "patient_id"):
+    for column in ("group", "lesion_id", "patient_id"):
         ids = _column(rows, column)
         given = ~ids.str.lower().isin(_NONE)
         if column == "lesion_id":
@@ -247,20 +259,29 @@ def _column(rows: pd.DataFrame, column: str) -> pd.Series:
     return rows[column] if column in rows else pd.Series("", index=rows.index, dtype=str)
 
 
-def _unite_copies(rows: pd.DataFrame, found: Findings) -> None:
-    """Let identical files share a lesion, in place; the same picture with two classes is an error."""
+def _unite_copies(rows: pd.DataFrame, found: Findings, *, drop_conflicts: bool) -> pd.DataFrame:
+    """Let identical files share a lesion; the same picture with two classes is an error, or left out."""
+    rows = rows.copy()
+    conflicts: list[int] = []
     copies = rows.groupby([hash_file(path) for path in rows["path"]])
     united = 0
     for _, same in copies:
         if len(same) < 2:
             continue
         if same["dx"].nunique() > 1:
-            raise DataError(f"The same picture has two classes: {listed(same['image_id'])}.")
+            if not drop_conflicts:
+                raise DataError(f"The same picture has two classes: {listed(same['image_id'])}.")
+            conflicts += same.index.tolist()
         lesions = rows.loc[same.index, "lesion_id"].unique()  # not of `same`: an earlier copy may have changed it
         united += len(lesions) - 1
         rows.loc[rows["lesion_id"].isin(lesions), "lesion_id"] = lesions[0]
     if united:
         found.tell("copies", f"{united} pictures are copies of others; they stay together in the split.")
+    if conflicts:
+        names = listed(sorted(rows.loc[conflicts, "image_id"]))
+        sentence = f"{len(conflicts)} pictures are copies that are listed with two classes: {names}; left out."
+        found.tell("copy_conflict", sentence, count=len(conflicts))
+    return rows.drop(index=conflicts).reset_index(drop=True)
 
 
 def _check_classes(rows: pd.DataFrame, found: Findings) -> None:
@@ -275,6 +296,65 @@ def _check_classes(rows: pd.DataFrame, found: Findings) -> None:
             f"need at least {FEWEST_LESIONS} lesions together."
         )
         found.doubt("few_lesions", sentence, shown=shown, advice="Add pictures or leave the class out.")
+
+
+def _read_labels(file: Path, classes: set[str], found: Findings) -> dict[str, dict[str, str]]:
+    """Return what a labels file says of each label: `name`, `code` and `risk`, empty where it says nothing."""
+    table = read_text_table(file, columns=("label",), filled=("label",), also=("name", "code", "risk"))
+    again = table["label"].duplicated()
+    if again.any():
+        raise DataError(f"{file.name} has labels twice: {listed(sorted(table.loc[again, 'label'].unique()))}.")
+    rows = pd.DataFrame({column: _column(table, column) for column in ("name", "code", "risk")})
+    rows["risk"] = rows["risk"].str.lower()
+    for label, risk in zip(table["label"], rows["risk"], strict=True):
+        if risk not in ("", *RISKS):
+            raise DataError(
+                f"The class {label!r} in {file.name} has the risk {risk!r}; it is one of {listed(RISKS)}, or empty."
+            )
+    absent = [label for label in table["label"] if label not in classes]
+    if absent:
+        found.tell(
+            "label_absent",
+            f"{len(absent)} labels of {file.name} are not in the data: {listed(absent)}.",
+            count=len(absent),
+        )
+    return dict(zip(table["label"], rows.to_dict("records"), strict=True))
+
+
+def _choose_codes(classes: list[str], given: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Return the code of each class, in the order of the codes."""
+    codes = {label: given.get(label, {}).get("code") or "-".join(label.split()) for label in classes}
+    same: dict[str, list[str]] = defaultdict(list)
+    for label, code in codes.items():
+        same[code].append(label)
+    for code, labels in same.items():
+        if len(labels) > 1:
+            raise DataError(
+                f"Classes with the same code {code!r}: {listed(repr(label) for label in labels)}. "
+                "Give each its own with --labels FILE, or write them alike."
+            )
+    return dict(sorted(codes.items(), key=lambda item: item[1]))
+
+
+def _name_classes(
+    title: str, codes: Mapping[str, str], given: Mapping[str, Mapping[str, str]], malignant: Sequence[str]
+) -> LabelSet:
+    names = {}
+    for label, code in codes.items():
+        shown = label if label == code and label not in given else label[:1].upper() + label[1:]
+        names[code] = given.get(label, {}).get("name") or shown
+    of_risk = {risk: [codes[label] for label in codes if given.get(label, {}).get("risk") == risk] for risk in RISKS}
+    asked = [text if text in names else codes.get(text, text) for text in malignant]
+    try:
+        return build_label_set(
+            title,
+            list(names),
+            names=names,
+            malignant=[*of_risk["malignant"], *asked],
+            dermoscopy=of_risk["dermoscopy"],
+        )
+    except ValueError as error:
+        raise DataError(str(error)) from error
 
 
 def _warn_of_leaks(found: Findings) -> None:

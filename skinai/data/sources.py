@@ -18,9 +18,11 @@ def read_source(
     path: Path,
     *,
     table_file: Path | None = None,
+    labels_file: Path | None = None,
     metadata: Path | None = None,
     malignant: Sequence[str] = (),
     for_training: bool = True,
+    drop_conflicts: bool = False,
 ) -> DataFolder:
     """Recognise a data set and read it.
 
@@ -38,12 +40,16 @@ def read_source(
         A folder, or a table.
     table_file : Path, optional
         The user's own table of the pictures in the folder, see :func:`skinai.data.own.read_pictures`.
+    labels_file : Path, optional
+        What the user's own classes are called, see :func:`skinai.data.own.read_pictures`; HAM10000's are known.
     metadata : Path, optional
         HAM10000's metadata in the order of a table of pixels, see :func:`skinai.data.hmnist.read_hmnist`.
     malignant : sequence of str
         The user's own classes whose probabilities are summed up as malignant; HAM10000's are known.
     for_training : bool
         False for looking at a data set or auditing it: what would spoil a training, but can be shown, is a remark.
+    drop_conflicts : bool
+        Of the user's own pictures leave out copies that are listed with two classes, instead of refusing the data.
 
     Raises
     ------
@@ -70,7 +76,14 @@ def read_source(
         return read_isic(path, for_training=for_training)
     if table_file is None:
         _refuse_folder_of_pixels(path)
-    return read_pictures(path, table_file=table_file, malignant=malignant, for_training=for_training)
+    return read_pictures(
+        path,
+        table_file=table_file,
+        labels_file=labels_file,
+        malignant=malignant,
+        for_training=for_training,
+        drop_conflicts=drop_conflicts,
+    )
 
 
 def describe_source(data: DataFolder) -> str:

@@ -253,16 +253,17 @@ def check_split(split: pd.DataFrame, table: pd.DataFrame, near_duplicates: Itera
     Returns
     -------
     DataFrame
-        The split with `lesion_id` and `group` as the metadata have them; pictures that the metadata do not list are
-        left out.
+        The split with `lesion_id` as the metadata have it, and `group` joined by them, by near-duplicates and by the
+        split's own groups, as far as those lie in one subset; pictures that the metadata do not list are left out.
 
     Raises
     ------
     DataError
         If a lesion, or lesions joined by near-duplicates, lie in two subsets.
     """
-    group_of = _unite_lesions(table, near_duplicates)
-    rows = split[["image_id", "subset"]].merge(table[["image_id", "lesion_id"]], on="image_id")
+    rows = split[["image_id", "group", "subset"]].merge(table[["image_id", "lesion_id"]], on="image_id")
+    first = rows.groupby(["group", "subset"])["image_id"].transform("first")
+    group_of = _unite_lesions(table, [*near_duplicates, *zip(first, rows["image_id"], strict=True)])
     rows["group"] = rows["lesion_id"].map(group_of)
     if leaks := find_leaks(rows):
         raise DataError(f"The split has lesions in more than one subset: {listed(leaks)}.")

@@ -26,10 +26,11 @@ from skinai.evaluation.decision import DECISION_FILE, fit_rules, read_decision
 from skinai.evaluation.estimate import DRAWS, SEED, Estimate, estimate
 from skinai.evaluation.report import EvaluationReport
 from skinai.evaluation.subgroups import FEW_LESIONS, find_gaps
+from skinai.evaluation.units import LESION, name_unit, put_in_units
 from skinai.labels import CIRCULATING_ORDERS, LabelSet
 
 PASSED, ISSUE, NOT_APPLICABLE = "passed", "issue", "not applicable"
-# Code: title and what to do about an issue.
+# Code: title and what to do about an issue, both about lesions.
 TITLES = {
     "lesion_leakage": (
         "No lesion on both sides of the split",
@@ -61,8 +62,8 @@ TITLES = {
         "Expect figures like those of test; choices were fitted to valid more closely than it can bear.",
     ),
     "threshold_on_valid": (
-        "Thresholds come from valid",
-        "Fit the rules anew on valid; figures of a threshold that saw test are worth nothing.",
+        "Rules come from valid",
+        "Fit the rules anew on valid; figures of rules that saw test are worth nothing.",
     ),
     "fingerprint": (
         "Report, rules and model belong together",
@@ -98,21 +99,24 @@ class Check:
         ``"passed"``, ``"issue"`` or ``"not applicable"``.
     finding : str
         One sentence with the figures it rests on.
+    unit : str
+        What is counted besides pictures; see :mod:`skinai.evaluation.units`.
     """
 
     code: str
     state: str
     finding: str
+    unit: str = LESION
 
     @property
     def title(self) -> str:
         """What is promised when it has passed."""
-        return TITLES[self.code][0]
+        return put_in_units(TITLES[self.code][0], self.unit)
 
     @property
     def advice(self) -> str:
         """What to do about an issue; empty otherwise."""
-        return TITLES[self.code][1] if self.state == ISSUE else ""
+        return put_in_units(TITLES[self.code][1], self.unit) if self.state == ISSUE else ""
 
     @property
     def voiding(self) -> bool:
@@ -150,20 +154,21 @@ def check_folder(folder: Path, report: EvaluationReport, *, fingerprint: str) ->
     valid_file = folder / predictions_file("valid")
     valid = read_predictions(valid_file, report.labels) if valid_file.is_file() else None
     found: dict[str, tuple[str, str]] = {}
+    unit = name_unit(report.labels)
     try:
         split = read_split(folder / SPLIT_FILE, by_picture=True)  # a leak is to be named here, not refused
     except DataError as error:
         # A model folder has a split; without one that can be read, nothing shows that it does not leak.
         found = {"lesion_leakage": (ISSUE, str(error)), "near_duplicate_leakage": (ISSUE, str(error))}
     else:
-        found["lesion_leakage"] = _check_lesions(test, split)
+        found["lesion_leakage"] = _check_lesions(test, split, unit)
         found["near_duplicate_leakage"] = _check_near_duplicates(split, read_near_duplicates())
     found |= {
         "valid_test_gap": _check_gap(report, valid),
         "threshold_on_valid": _check_thresholds(folder, report, valid),
         "fingerprint": _check_fingerprint(folder, report, fingerprint),
     }
-    return _join(check_table(test, report), found)
+    return _join(check_table(test, report), found, unit)
 
 
 def check_table(
@@ -186,8 +191,9 @@ def check_table(
     probabilities = probability_matrix(table, report.labels)
     weights = metrics.resample_weights(table["group"].to_numpy(), draws=DRAWS, seed=SEED)
     weights = np.vstack([np.ones(len(truth)), weights])
+    unit = name_unit(report.labels)
     found = {
-        "lesion_leakage": _check_lesions(table, split),
+        "lesion_leakage": _check_lesions(table, split, unit),
         "near_duplicate_leakage": _check_near_duplicates(split, read_near_duplicates()),
         "label_map": _check_labels(table, truth, probabilities, weights, report.labels),
         "better_than_baseline": _check_baseline(truth, probabilities, weights, report),
@@ -195,22 +201,23 @@ def check_table(
         "calibrated": _check_calibration(truth, probabilities, weights, report),
         "subgroup_gap": _check_subgroups(report),
     }
-    return _join((), found)
+    return _join((), found, unit)
 
 
-def _join(checks: Sequence[Check], found: Mapping[str, tuple[str, str]]) -> tuple[Check, ...]:
+def _join(checks: Sequence[Check], found: Mapping[str, tuple[str, str]], unit: str) -> tuple[Check, ...]:
     """Return all checks in their order, `found` before `checks`; those of neither are not applicable."""
-    given = {check.code: check for check in checks} | {code: Check(code, *outcome) for code, outcome in found.items()}
-    nothing = (NOT_APPLICABLE, "What this check needs is not at hand.")
+    given = {check.code: check for check in checks}
+    given |= {code: Check(code, *outcome, unit) for code, outcome in found.items()}
+    nothing = (NOT_APPLICABLE, "What this check needs is not at hand.", unit)
     return tuple(given.get(code) or Check(code, *nothing) for code in TITLES)
 
 
-def _check_lesions(table: pd.DataFrame, split: pd.DataFrame | None) -> tuple[str, str]:
+def _check_lesions(table: pd.DataFrame, split: pd.DataFrame | None, unit: str) -> tuple[str, str]:
     if split is None:
         return NOT_APPLICABLE, "There is no split to look at."
     leaks = find_leaks(split)
     if leaks:
-        word = "lesion lies" if len(leaks) == 1 else "lesions lie"
+        word = f"{unit} lies" if len(leaks) == 1 else f"{unit}s lie"
         return ISSUE, f"{len(leaks):,} {word} in more than one subset: {listed(leaks)}."
     inside = split[split["subset"] == "test"]
     strange = sorted(set(table["image"]) - set(inside["image_id"]))
@@ -218,7 +225,7 @@ def _check_lesions(table: pd.DataFrame, split: pd.DataFrame | None) -> tuple[str
         word = "picture is" if len(strange) == 1 else "pictures are"
         return ISSUE, f"{len(strange):,} tested {word} not in test: {listed(strange)}."
     lesions = inside["lesion_id"].nunique()
-    return PASSED, f"None of the {lesions:,} lesions of test is in train or valid."
+    return PASSED, f"None of the {lesions:,} {unit}s of test is in train or valid."
 
 
 def _check_near_duplicates(split: pd.DataFrame | None, pairs: Iterable[tuple[str, str]]) -> tuple[str, str]:
@@ -237,11 +244,11 @@ def _check_near_duplicates(split: pd.DataFrame | None, pairs: Iterable[tuple[str
 def _check_labels(
     table: pd.DataFrame, truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray, labels: LabelSet
 ) -> tuple[str, str]:
-    lesions = table.groupby("truth")["group"].nunique()
+    lesions, unit = table.groupby("truth")["group"].nunique(), name_unit(labels)
     present = np.array([index for index, code in enumerate(labels.codes) if lesions.get(code, 0) >= _LABEL_LESIONS])
     if len(present) < 2 or lesions.sum() < _LABEL_LEAST:
         return NOT_APPLICABLE, (
-            f"There are too few lesions to tell: {_LABEL_LEAST} are needed, and {_LABEL_LESIONS} of two diagnoses."
+            f"There are too few {unit}s to tell: {_LABEL_LEAST} are needed, and {_LABEL_LESIONS} of two diagnoses."
         )
     weights = weights[: 1 + _LABEL_DRAWS]
     members = np.eye(len(labels))[truth][:, present]
@@ -249,7 +256,7 @@ def _check_labels(
     best = np.stack([assign_columns(matrix) for matrix in sums])
     codes = [labels.codes[index] for index in present]
     unseen = [code for code in labels.codes if code not in codes]
-    aside = f" Too few lesions to look at {', '.join(unseen)}." if unseen else ""
+    aside = f" Too few {unit}s to look at {', '.join(unseen)}." if unseen else ""
     passed = PASSED, f"Each column answers most like the diagnosis that it is named after, looked at together.{aside}"
     unclear = NOT_APPLICABLE, f"The columns answer too much alike to tell whether they are in their places.{aside}"
     moved = np.flatnonzero(best[0] != np.arange(len(present)))
@@ -313,9 +320,10 @@ def _check_baseline(
 
 def _check_lesion_counts(report: EvaluationReport) -> tuple[str, str]:
     few = [f"{code} ({count})" for code, count in report.class_lesions.items() if count < FEW_LESIONS]
+    unit = name_unit(report.labels)
     if few:
-        return ISSUE, f"Fewer than {FEW_LESIONS} lesions of {', '.join(few)}."
-    return PASSED, f"The rarest diagnosis has {min(report.class_lesions.values())} lesions."
+        return ISSUE, f"Fewer than {FEW_LESIONS} {unit}s of {', '.join(few)}."
+    return PASSED, f"The rarest diagnosis has {min(report.class_lesions.values())} {unit}s."
 
 
 def _check_calibration(
@@ -400,10 +408,8 @@ def _check_thresholds(folder: Path, report: EvaluationReport, valid: pd.DataFram
         other.append("margin of a clear lead")
     if other:
         return ISSUE, f"Fitted on valid again, these differ from {DECISION_FILE}: {listed(other)}."
-    return (
-        PASSED,
-        f"All {len(names)} thresholds, the prediction sets and the margin come out the same, fitted on valid again.",
-    )
+    what = f"All {len(names)} thresholds, the" if names else "The"
+    return PASSED, f"{what} prediction sets and the margin come out the same, fitted on valid again."
 
 
 def _check_fingerprint(folder: Path, report: EvaluationReport, fingerprint: str) -> tuple[str, str]:
@@ -428,7 +434,8 @@ def _check_subgroups(report: EvaluationReport) -> tuple[str, str]:
         return NOT_APPLICABLE, "There are no parts to compare."
     gaps = find_gaps(report.subgroups)
     if not gaps:
-        return PASSED, "No part with 30 lesions or more is worse than the rest by .05 and beyond chance."
+        unit = name_unit(report.labels)
+        return PASSED, f"No part with {FEW_LESIONS} {unit}s or more is worse than the rest by .05 and beyond chance."
     worst = sorted(gaps, key=lambda found: found[2].value)
     named = [f"{group.column} {group.value}: {name} by {_minus(gap)}" for group, name, gap in worst]
     return ISSUE, f"Worse than all other pictures together: {listed(named)}."

@@ -16,6 +16,7 @@ from skinai.errors import DataError
 from skinai.evaluation import metrics
 from skinai.evaluation.estimate import DRAWS, SEED, Estimate, estimate, rounded
 from skinai.evaluation.report import OVERALL, PER_CLASS
+from skinai.evaluation.units import name_unit
 from skinai.labels import HAM10000, LabelSet
 
 
@@ -43,6 +44,7 @@ class McNemar:
     Attributes
     ----------
     lesions, only_first, only_second : int
+        What has pictures of several classes, as a patient may have, counts once for each.
     p_value : float
         Exact and two-sided (McNemar 1947): how often chance alone would divide them as unequally.
     """
@@ -65,12 +67,15 @@ class Comparison:
     classes : mapping of str to mapping of str to Difference
         Code to ``precision``, ``recall``, ``specificity``, ``f1`` and ``auc``.
     mcnemar : McNemar
+    unit : str
+        What is counted besides pictures; see :mod:`skinai.evaluation.units`.
     """
 
     pictures: int
     overall: Mapping[str, Difference]
     classes: Mapping[str, Mapping[str, Difference]]
     mcnemar: McNemar
+    unit: str
 
     def frame(self) -> pd.DataFrame:
         """Return one row a figure: ``class`` (empty for all together), ``figure``, both values and the difference."""
@@ -122,6 +127,7 @@ def compare_predictions(first: Path, second: Path, *, subset: str = "valid", lab
             label: {name: one for (code, name), one in differences.items() if code == label} for label in labels.codes
         },
         mcnemar=_test_lesions(a, b, labels),
+        unit=name_unit(labels),
     )
 
 
@@ -167,8 +173,8 @@ def _test_lesions(first: pd.DataFrame, second: pd.DataFrame, labels: LabelSet) -
 
     right = []
     for table in (first, second):
-        means = pd.DataFrame(probability_matrix(table, labels)).groupby(table["lesion"].to_numpy()).mean()
-        truth = table.groupby("lesion")["truth"].first().loc[means.index]
+        means = pd.DataFrame(probability_matrix(table, labels)).groupby([table["lesion"], table["truth"]]).mean()
+        truth = means.index.get_level_values("truth")
         answers = means.to_numpy().argmax(axis=1)
         right.append(answers == np.array([labels.index(code) for code in truth]))
     only_first, only_second = int((right[0] & ~right[1]).sum()), int((~right[0] & right[1]).sum())

@@ -26,6 +26,8 @@ LIGHT = Palette(highlight="#0F5C6E", plain="#7A929A", text="#1B2428")
 DARK = Palette(highlight="#6CC3D5", plain="#6B838D", text="#E6EDF1")
 _WARNING = "#C77700"
 _SHARES = {"rows": "share_of_row", "columns": "share_of_column"}
+# Codes up to this length stand upright below a matrix; longer ones are turned.
+_UPRIGHT = 8
 NAMES = {
     "recall": "Recall (sensitivity)",
     "precision": "Precision",
@@ -89,8 +91,10 @@ def draw_confusion(table: pd.DataFrame, codes: Sequence[str], colours: Palette, 
     for row, value, text in zip(table.itertuples(), values, texts, strict=True):
         colour = "#FFFFFF" if value < 0.475 else "#000000"
         figure.add_annotation(x=row.answer, y=row.truth, text=text, showarrow=False, font={"color": colour})
+    longest = max(len(code) for code in codes)
     figure.update_yaxes(
         autorange="reversed",
+        automargin=True,
         title="truth",
         fixedrange=True,
         type="category",
@@ -98,15 +102,22 @@ def draw_confusion(table: pd.DataFrame, codes: Sequence[str], colours: Palette, 
         categoryarray=list(codes),
     )
     figure.update_xaxes(
-        title="answer", fixedrange=True, type="category", categoryorder="array", categoryarray=list(codes)
+        automargin=True,
+        tickangle=-60 if longest > _UPRIGHT else None,
+        title="answer",
+        fixedrange=True,
+        type="category",
+        categoryorder="array",
+        categoryarray=list(codes),
     )
-    return frame_figure(figure, colours, height=460)
+    turned = 6 * longest if longest > _UPRIGHT else 0
+    return frame_figure(figure, colours, height=180 + 40 * len(codes) + turned)
 
 
 def draw_classes(table: pd.DataFrame, colours: Palette, *, figure: str) -> go.Figure:
     """Draw one figure of each class with its interval."""
     names = [f"{row.diagnosis}<br>n {row.pictures:,}" for row in table.itertuples()]
-    return _draw_points(table, names, figure, colours, height=400)
+    return _draw_points(table, names, figure, colours, height=120 + 40 * len(table))
 
 
 def draw_subgroups(table: pd.DataFrame, colours: Palette, *, figure: str) -> go.Figure:
@@ -127,7 +138,7 @@ def draw_differences(table: pd.DataFrame, colours: Palette, *, figure: str) -> g
         list(table["diagnosis"]),
         figure,
         colours,
-        height=380,
+        height=100 + 40 * len(table),
     )
     ends = table[["difference_low", "difference_high"]].abs().max(axis=None)
     reach = 1.1 * float(np.nan_to_num(ends, nan=0.1)) or 0.1

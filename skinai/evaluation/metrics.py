@@ -233,6 +233,16 @@ def average_precision(positive: np.ndarray, score: np.ndarray, weights: np.ndarr
     return divide((precisions * positives).sum(axis=-1), positives.sum(axis=-1))
 
 
+def top_hits(probabilities: np.ndarray, truth: np.ndarray, count: int) -> np.ndarray:
+    """Return whether each truth is among the `count` most probable classes, shape (n,); of equals the first counts.
+
+    >>> top_hits(np.array([[0.5, 0.3, 0.2], [0.4, 0.4, 0.2]]), np.array([1, 2]), 2).tolist()
+    [True, False]
+    """
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    return (order[:, :count] == truth[:, None]).any(axis=1)
+
+
 def log_losses(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return minus the logarithm of the probability of each truth, shape (n,); below a millionth nothing is known."""
     return -np.log(np.maximum(probabilities[np.arange(len(truth)), truth], 1e-6))

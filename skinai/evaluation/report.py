@@ -32,11 +32,12 @@ from skinai.evaluation.curves import (
 from skinai.evaluation.decision import DECISION_FILE, Decision
 from skinai.evaluation.estimate import DRAWS, SEED, Estimate, estimate
 from skinai.evaluation.subgroups import FIGURES, Subgroup, compute_subgroups
+from skinai.evaluation.units import name_unit
 from skinai.labels import HAM10000, LabelSet
 
 REPORT_FILE = "report.json"
 # Raised when the file gets other contents; an older report is made anew from the stored predictions.
-_FORMAT = 2
+_FORMAT = 3
 OVERALL = {
     "accuracy": metrics.accuracy,
     "balanced_accuracy": metrics.balanced_accuracy,
@@ -53,7 +54,10 @@ PER_CLASS = {
 CLASS_FIGURES = (*PER_CLASS, "auc", "average_precision")
 # The ISIC challenges report sensitivity at a specificity of .80.
 _FIXED = (80, 90, 95)
+# Of fewer classes than five the truth is too often among any three.
+_TOP, _LEAST_FOR_TOP = 3, 5
 SCORES = (
+    "top3_accuracy",
     "malignant_auc",
     "malignant_average_precision",
     *(f"malignant_sensitivity_at_specificity_{share}" for share in _FIXED),
@@ -91,15 +95,17 @@ class EvaluationReport:
         ``accuracy``, ``balanced_accuracy``, ``macro_f1``, ``weighted_f1``, ``cohens_kappa``.
     baseline : mapping of str to Estimate
         The same figures and the scores, for always answering the most frequent class with a probability of 1; its log
-        loss is not applicable, as it is infinite.
+        loss is not applicable, as it is infinite. It has no second and third answer, so its ``top3_accuracy`` is the
+        share of the pictures of the three most frequent classes.
     baseline_code : str
     classes : mapping of str to mapping of str to Estimate
         Code to ``precision`` (n: answers), ``recall`` (the sensitivity), ``specificity`` (n: all other pictures),
         ``f1``, ``auc`` and ``average_precision`` of this class against all others (n: pictures of the class).
     scores : mapping of str to Estimate
-        Of the summed malignant probability: ``malignant_auc``, ``malignant_average_precision``, and sensitivity at a
-        specificity of 80, 90 and 95 % and the reverse; ``expected_calibration_error`` of the top class, ``log_loss``,
-        ``brier_score`` (0 to 2).
+        ``top3_accuracy``: how often the truth is among the three most probable classes, not applicable with fewer than
+        five classes. Of the summed malignant probability: ``malignant_auc``, ``malignant_average_precision``, and
+        sensitivity at a specificity of 80, 90 and 95 % and the reverse; ``expected_calibration_error`` of the top
+        class, ``log_loss``, ``brier_score`` (0 to 2).
     decision : mapping of str to Estimate
         Empty but for the last two where ``decision.json`` was changed after the report was made, and so are the
         subgroups. What the rules fitted on `valid` reach here: ``NAME:sensitivity`` and ``NAME:specificity`` of each
@@ -138,6 +144,12 @@ class EvaluationReport:
     confusion: np.ndarray
     subgroups: tuple[Subgroup, ...]
     curves: Curves
+
+    @property
+    def applicable_scores(self) -> dict[str, Estimate]:
+        """The scores but for those of the summed malignant probability where no class is malignant."""
+        every = bool(self.labels.malignant_codes)
+        return {name: one for name, one in self.scores.items() if every or not name.startswith("malignant_")}
 
     def frame(self, kind: str = "classes", target: str = "") -> pd.DataFrame:
         """Return the numbers behind one chart.
@@ -267,7 +279,12 @@ class EvaluationReport:
             "decision_sha256": self.decision_hash,
             "pictures": self.pictures,
             "lesions": self.lesions,
-            "intervals": {"level": 0.95, "method": "percentile bootstrap by lesion", "draws": DRAWS, "seed": SEED},
+            "intervals": {
+                "level": 0.95,
+                "method": f"percentile bootstrap by {name_unit(self.labels)}",
+                "draws": DRAWS,
+                "seed": SEED,
+            },
             "order": list(self.labels.codes),
             "overall": _plain(self.overall),
             "baseline": {"always": self.baseline_code} | _plain(self.baseline),
@@ -347,6 +364,10 @@ def evaluate_table(
     constant = np.full(len(truth), most_frequent)
     baseline, _, _ = _estimate_choices(truth, constant, weights, labels)
     baseline |= _estimate_scores(truth, np.eye(len(labels))[constant], weights, labels)
+    if len(labels) >= _LEAST_FOR_TOP:
+        frequent = np.argsort(-np.bincount(truth, minlength=len(labels)), kind="stable")[:_TOP]
+        hits = weights @ np.isin(truth, frequent) / weights.sum(axis=1)
+        baseline["top3_accuracy"] = estimate(hits, len(truth))
     if baseline["accuracy"].value < 1:
         baseline["log_loss"] = estimate(np.full(len(weights), np.nan), len(truth))
     found = {} if decision is None else rules.estimate_decision(decision, truth, probabilities, weights, labels)
@@ -470,7 +491,9 @@ def _estimate_scores(
     right = probabilities.argmax(axis=1) == truth
     one = (positive, summed, weights)
     n, ill, total = len(truth), int(positive.sum()), weights.sum(axis=1)
-    found = [estimate(metrics.roc_auc(*one), ill), estimate(metrics.average_precision(*one), ill)]
+    among = weights @ metrics.top_hits(probabilities, truth, _TOP) / total
+    found = [estimate(among if len(labels) >= _LEAST_FOR_TOP else np.full(len(weights), np.nan), n)]
+    found += [estimate(metrics.roc_auc(*one), ill), estimate(metrics.average_precision(*one), ill)]
     for share in _FIXED:
         found.append(estimate(metrics.sensitivity_at_specificity(*one, specificity=share / 100), ill))
     for share in _FIXED:

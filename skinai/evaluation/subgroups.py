@@ -12,7 +12,7 @@ import pandas as pd
 from skinai.data.predictions import SUBGROUPS
 from skinai.evaluation import metrics
 from skinai.evaluation.estimate import Estimate, estimate
-from skinai.labels import LabelSet
+from skinai.labels import HAM10000, LabelSet
 
 FEW_LESIONS = 30
 FIGURES = ("sensitivity", "specificity", "calibration_gap", "accuracy")
@@ -32,6 +32,7 @@ class Subgroup:
         What it is a part by, and which.
     pictures, lesions : int
     malignant_lesions, benign_lesions : int
+        What has pictures of both kinds, as a patient may have, counts in both.
     figures : mapping of str to Estimate
         ``sensitivity`` and ``specificity`` of the first operating point; ``calibration_gap``: the mean summed malignant
         probability less the share that is malignant; ``accuracy`` of the most probable class. The first three are not
@@ -85,7 +86,7 @@ class Subgroup:
         )
 
 
-def list_parts(table: pd.DataFrame, cases: pd.DataFrame | None) -> dict[str, pd.Series]:
+def list_parts(table: pd.DataFrame, cases: pd.DataFrame | None, labels: LabelSet = HAM10000) -> dict[str, pd.Series]:
     """Return, for each column to divide by, the part of every picture.
 
     Parameters
@@ -94,6 +95,8 @@ def list_parts(table: pd.DataFrame, cases: pd.DataFrame | None) -> dict[str, pd.
         Predictions.
     cases : DataFrame, optional
         From :func:`skinai.data.cases.read_cases`; without it there is no picture quality.
+    labels : LabelSet
+        Nearly black pixels are dark corners where a class is malignant, and otherwise only black areas.
     """
     parts = {column: table[column].astype(str).replace("", "unknown") for column in SUBGROUPS}
     several = table.groupby("lesion")["image"].transform("size") > 1
@@ -104,7 +107,8 @@ def list_parts(table: pd.DataFrame, cases: pd.DataFrame | None) -> dict[str, pd.
         thirds = np.minimum(((ranks - 1) * len(_THIRDS) / len(table)).astype(int), len(_THIRDS) - 1)
         parts["sharpness"] = pd.Series([_THIRDS[third] for third in thirds], index=table.index)
         dark = known["share_black"].to_numpy() > _DARK
-        parts["dark_corners"] = pd.Series(np.where(dark, "dark corners", "none"), index=table.index)
+        column = "dark_corners" if labels.malignant_codes else "black_areas"
+        parts[column] = pd.Series(np.where(dark, column.replace("_", " "), "none"), index=table.index)
     return parts
 
 
@@ -142,7 +146,7 @@ def compute_subgroups(
     ).astype(np.float64)
     everything = weights @ columns
     groups = []
-    for column, values in list_parts(table, cases).items():
+    for column, values in list_parts(table, cases, labels).items():
         if values.nunique() < 2:
             continue
         for value in sorted(values.unique()):
@@ -156,16 +160,15 @@ def compute_subgroups(
                 "accuracy": int(inside.sum()),
             }
             names = FIGURES if usable else ("accuracy",)
-            lesions = table.loc[inside].groupby("lesion")["truth"].first()
-            ill = int(lesions.isin(labels.malignant_codes).sum())
+            lesions = table["lesion"]
             groups.append(
                 Subgroup(
                     column=column,
                     value=value,
                     pictures=int(inside.sum()),
-                    lesions=len(lesions),
-                    malignant_lesions=ill,
-                    benign_lesions=len(lesions) - ill,
+                    lesions=int(lesions[inside].nunique()),
+                    malignant_lesions=int(lesions[inside & positive].nunique()),
+                    benign_lesions=int(lesions[inside & ~positive].nunique()),
                     figures={name: estimate(own[name], counts[name]) for name in names},
                     gaps={
                         name: estimate(own[name] - others[name], counts[name])
@@ -208,8 +211,11 @@ def find_gaps(groups: tuple[Subgroup, ...]) -> list[tuple[Subgroup, str, Estimat
 def _few_others(group: Subgroup, groups: tuple[Subgroup, ...]) -> tuple[str, ...]:
     """Return which figures of all other parts of the same column rest on fewer than 30 lesions."""
     others = [one for one in groups if one.column == group.column and one.value != group.value]
-    ill, well = sum(one.malignant_lesions for one in others), sum(one.benign_lesions for one in others)
-    rests_on = {"sensitivity": ill, "specificity": well, "accuracy": ill + well}
+    rests_on = {
+        "sensitivity": sum(one.malignant_lesions for one in others),
+        "specificity": sum(one.benign_lesions for one in others),
+        "accuracy": sum(one.lesions for one in others),
+    }
     return tuple(name for name, count in rests_on.items() if count < FEW_LESIONS)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from skinai import __version__, wording
 from skinai.data.split import SUBSETS
 from skinai.evaluation.estimate import Estimate
+from skinai.evaluation.units import name_unit
 from skinai.exports.checklists import Item, fill_clear_derm, fill_tripod
 from skinai.exports.facts import CardFacts
 
@@ -47,11 +49,13 @@ def list_figures(facts: CardFacts) -> dict[str, tuple[str, str]]:
 
 
 def _head(facts: CardFacts) -> list[str]:
-    bundle, report = facts.bundle, facts.report
-    overall = {wording.FIGURE_NAMES[name]: one for name, one in report.overall.items()}
-    shown = {"Malignant AUC": report.scores["malignant_auc"], **overall}
+    bundle, report, unit = facts.bundle, facts.report, name_unit(facts.report.labels)
+    shown = {wording.FIGURE_NAMES[name]: one for name, one in report.overall.items()}
+    if report.labels.malignant_codes:
+        shown = {wording.FIGURE_NAMES["malignant_auc"]: report.scores["malignant_auc"], **shown}
     if "mel" in report.classes:
-        shown = {"Melanoma recall": report.classes["mel"]["recall"], **shown}
+        shown = {wording.FIGURE_NAMES["melanoma_recall"]: report.classes["mel"]["recall"], **shown}
+    shown[wording.FIGURE_NAMES["top3_accuracy"]] = report.scores["top3_accuracy"]
     issues = [f"- `{check.code}`: {check.finding}" for check in facts.checks if check.state == "issue"]
     voiding = [f"**{wording.CHECK_VOIDS} {check.finding} {check.advice}**" for check in facts.checks if check.voiding]
     return [
@@ -68,8 +72,8 @@ def _head(facts: CardFacts) -> list[str]:
                 ("Written by", f"skinai {__version__}"),
             ],
         ),
-        f"Holdout run: {report.pictures:,} pictures of {report.lesions:,} lesions. Brackets hold 95 % intervals, from "
-        "a bootstrap that draws whole lesions 2,000 times.",
+        f"Holdout run: {report.pictures:,} pictures of {report.lesions:,} {unit}s. Brackets hold 95 % intervals, from "
+        f"a bootstrap that draws whole {unit}s 2,000 times.",
         _table(["Figure", "Value", "n"], [(name, str(one), f"{one.n:,}") for name, one in shown.items()]),
         "Checks that found an issue:" if issues else "No check found an issue.",
         "\n".join(issues),
@@ -77,14 +81,12 @@ def _head(facts: CardFacts) -> list[str]:
 
 
 def _use(facts: CardFacts) -> list[str]:
-    if not facts.is_ham10000:
-        return ["## Use", wording.OWN_MODEL_REMARK]
-    not_for = "\n".join(f"- {one}" for one in wording.NOT_FOR)
-    return ["## Use", wording.INTENDED_USE, f"### {wording.NOT_FOR_TITLE}", not_for]
+    not_for = "\n".join(f"- {_escape(one)}" for one in facts.not_for)
+    return ["## Use", _escape(facts.use), f"### {wording.NOT_FOR_TITLE}", not_for]
 
 
 def _data(facts: CardFacts) -> list[str]:
-    summary, used = facts.summary, facts.summary.used
+    summary, used, unit = facts.summary, facts.summary.used, name_unit(facts.bundle.labels)
     rows = []
     for label in facts.bundle.labels:
         counts = used[used["dx"] == label.code].set_index("subset")[["pictures", "lesions"]]
@@ -96,8 +98,8 @@ def _data(facts: CardFacts) -> list[str]:
     remarks = [f"- {_escape(remark)}" for remark in summary.remarks]
     parts = [
         "## Data",
-        _figure(FLOW, "From the listed pictures to lesions and subsets"),
-        "Pictures, lesions in brackets:",
+        _figure(FLOW, f"From the listed pictures to {unit}s and subsets"),
+        f"Pictures, {unit}s in brackets:",
         _table(["Diagnosis", *SUBSETS], rows),
     ]
     if remarks:
@@ -105,6 +107,8 @@ def _data(facts: CardFacts) -> list[str]:
     parts.append(facts.check("lesion_leakage").finding)
     if facts.is_ham10000:
         parts.append(f"{wording.SOURCE_REMARK} {wording.SKIN_TONE_REMARK}")
+    else:
+        parts.append(f"{wording.SAME_SOURCE_REMARK} {wording.SKIN_TONE_GAP}")
     return parts
 
 
@@ -151,29 +155,30 @@ def _model(facts: CardFacts) -> list[str]:
 
 
 def _results(facts: CardFacts) -> list[str]:
-    report = facts.report
+    report, unit = facts.report, name_unit(facts.report.labels)
     rows = [
         (wording.FIGURE_NAMES[name], str(one), f"{one.n:,}", str(report.baseline[name]))
         for name, one in report.overall.items()
     ]
     rows += [
         (wording.SCORES[name][0], str(one), f"{one.n:,}", str(report.baseline[name]))
-        for name, one in report.scores.items()
+        for name, one in report.applicable_scores.items()
     ]
     names = ("recall", "precision", "specificity", "f1", "auc", "average_precision")
     titles = ["Recall", "Precision", "Specificity", "F1", "AUC", "Average precision"]
     classes = [
         (
             f"{label.name} ({report.classes[label.code]['recall'].n:,} pictures, {report.class_lesions[label.code]:,} "
-            "lesions)",
+            f"{unit}s)",
             *(str(report.classes[label.code][name]) for name in names),
         )
         for label in report.labels
     ]
     parts = [
         "## Results on the holdout pictures",
-        wording.INTERVAL_REMARK,
+        wording.explain_intervals(report.labels),
         _table(["Figure", "Value", "n", f"Always {report.baseline_code}"], rows),
+        *([] if math.isnan(report.scores["top3_accuracy"].value) else [wording.BASELINE_OF_THREE]),
         _table(["Diagnosis", *titles], classes),
     ]
     if report.decision_hash and not any(name.startswith("coverage") for name in report.decision):
@@ -182,11 +187,12 @@ def _results(facts: CardFacts) -> list[str]:
         parts += ["What the rules fitted on valid reach here:", _table(["Rule", "Value", "n"], _spell(report.decision))]
     drawn = [_figure(name, _title(name)) for name in list_figures(facts)]
     refused = [
-        (wording.GATE_KINDS.get(kind, kind), f"{pictures:,}", wording.say_of(part, pictures))
+        (wording.name_gate_kind(kind, report.labels), f"{pictures:,}", wording.say_of(part, pictures))
         for kind, (part, pictures) in facts.refused.items()
     ]
     if refused:
-        drawn += [f"### {wording.GATE_TITLE}", wording.GATE_REMARK, _table(["Pictures", "n", "Refused"], refused)]
+        remark = wording.GATE_REMARK if facts.is_ham10000 else wording.OTHER_GATE_REMARK
+        drawn += [f"### {wording.GATE_TITLE}", remark, _table(["Pictures", "n", "Refused"], refused)]
     return parts + drawn
 
 
@@ -198,7 +204,7 @@ def _subgroups(facts: CardFacts) -> list[str]:
     groups = facts.report.subgroups
     if not groups:
         return ["## Subgroups", f"**Gap:** {wording.PARTS_EMPTY.format(folder=facts.bundle.name)}"]
-    names = wording.PART_COLUMNS | wording.MORE_PART_COLUMNS
+    names, unit = wording.name_parts(facts.report.labels), name_unit(facts.report.labels)
     figures = [name for name in wording.PART_FIGURES if name in groups[0].figures]
     rows = []
     for group in groups:
@@ -211,8 +217,9 @@ def _subgroups(facts: CardFacts) -> list[str]:
                 few,
             )
         )
-    head = ["Part", "Pictures (lesions)", *(wording.PART_FIGURES[name] for name in figures), "Too few lesions for"]
-    return ["## Subgroups", wording.PARTS_REMARK, _table(head, rows)]
+    head = ["Part", f"Pictures ({unit}s)", *(wording.PART_FIGURES[name] for name in figures), f"Too few {unit}s for"]
+    remark = wording.explain_parts(facts.report.labels, thresholds="sensitivity" in figures)
+    return ["## Subgroups", remark, _table(head, rows)]
 
 
 def _checks(facts: CardFacts) -> list[str]:

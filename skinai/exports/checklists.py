@@ -7,9 +7,11 @@ their numbers here are from memory of the paper's order and may be off by one or
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from skinai import wording
+from skinai.evaluation.units import name_unit, put_in_units
 from skinai.exports.facts import CardFacts
 
 
@@ -35,7 +37,8 @@ class Item:
 
 def fill_clear_derm(facts: CardFacts) -> list[Item]:
     """Return the 25 items of CLEAR Derm."""
-    common = _answers(facts)
+    common, unit = _answers(facts), name_unit(facts.bundle.labels)
+    others = wording.OTHER_LESIONS_GAP if facts.is_ham10000 else wording.OTHER_PICTURES_GAP
     rows = [
         ("1", "Kind of pictures", "pictures", ""),
         ("2", "Artefacts in the pictures", "artefacts", "Hair, ink and rulers are not annotated."),
@@ -43,16 +46,16 @@ def fill_clear_derm(facts: CardFacts) -> list[Item]:
         ("4", "Preparation of the pictures", "preparation", ""),
         ("5", "Synthetic pictures made public", "synthetic", ""),
         ("6", "Public pictures referenced", "source", ""),
-        ("7", "What is known of the patients", "patients", "Nothing but age, sex and site is recorded."),
+        ("7", "What is known of the patients", "patients", _tell_recorded(facts)),
         ("8", "Skin colour, and how it was assessed", "", wording.SKIN_TONE_GAP),
         ("9", "Bias from what is known of the patients", "metadata_bias", ""),
         ("10", "Division of the data", "split", ""),
-        ("11", "Number of pictures and lesions of each part", "flow", ""),
+        ("11", f"Number of pictures and {unit}s of each part", "flow", ""),
         ("12", "Test on data from elsewhere", "", "No data from another source were tested."),
         ("13", "Pictures from several makers of devices", "", "The device of each picture is not recorded."),
         ("14", "Frequency of the classes", "classes", "Of train and valid see the table under Data."),
-        ("15", "Pictures that are none of the classes", "gate", wording.OTHER_LESIONS_GAP),
-        ("16", "How and by whom the labels were made", "labels", "Who labelled each lesion is not recorded."),
+        ("15", "Pictures that are none of the classes", "gate", others),
+        ("16", "How and by whom the labels were made", "labels", f"Who labelled each {unit} is not recorded."),
         ("17", "Labels in common use", "label_names", ""),
         ("18", "Histopathology of the malignant lesions", "histology", ""),
         ("19", "How the algorithm was made", "development", ""),
@@ -68,7 +71,7 @@ def fill_clear_derm(facts: CardFacts) -> list[Item]:
 
 def fill_tripod(facts: CardFacts) -> list[Item]:
     """Return the 52 parts of TRIPOD+AI's 27 items."""
-    common = _answers(facts)
+    common, unit = _answers(facts), name_unit(facts.bundle.labels)
     no_study = "Not a study of patients; nothing was registered."
     rows = [
         ("1", "Title", "title", ""),
@@ -77,7 +80,7 @@ def fill_tripod(facts: CardFacts) -> list[Item]:
             "3a",
             "Background and existing models",
             "benchmark",
-            "Published models are compared in docs/, not by the run.",
+            f"Published models are not compared by the run{', but in docs/' if facts.is_ham10000 else ''}.",
         ),
         ("3b", "Who it is for", "use", ""),
         ("3c", "Known inequalities in health", "", wording.SKIN_TONE_GAP),
@@ -85,7 +88,7 @@ def fill_tripod(facts: CardFacts) -> list[Item]:
         ("5a", "Sources of the data", "source", ""),
         ("5b", "Dates of the data", "", "When each picture was taken is not recorded."),
         ("6a", "Setting", "acquisition", ""),
-        ("6b", "Who was included", "included", "Why a lesion was photographed is not recorded."),
+        ("6b", "Who was included", "included", f"Why a {unit} was photographed is not recorded."),
         ("6c", "Treatments", "", "Not recorded; a diagnosis is not an outcome of treatment."),
         ("7", "Preparation of the data", "preparation", ""),
         ("8a", "Outcome and how it was established", "labels", ""),
@@ -142,6 +145,15 @@ def _fill(answers: dict[str, str], number: str, subject: str, key: str, gap: str
     return Item(number, subject, answer, gap if answer or gap else "The run does not say.")
 
 
+def _tell_recorded(facts: CardFacts) -> str:
+    """Return what is not known of the patients."""
+    known = [name for name in ("age", "sex", "site") if name not in facts.unrecorded]
+    if not known:
+        return "Nothing is recorded of the patients."
+    *first, last = known
+    return f"Nothing but {', '.join(first)}{' and ' if first else ''}{last} is recorded."
+
+
 def _answers(facts: CardFacts) -> dict[str, str]:
     """Return what the run says, by subject."""
     report, bundle, summary, flow = facts.report, facts.bundle, facts.summary, facts.flow
@@ -149,47 +161,53 @@ def _answers(facts: CardFacts) -> dict[str, str]:
     classes = ", ".join(f"{label.name} {report.class_lesions[label.code]:,}" for label in report.labels)
     named = [f"{point.name.replace('_', ' ')}: {point.threshold:.4f}" for point in facts.decision.operating_points]
     points = ", ".join(named)
-    columns = sorted({group.column.replace("_", " ") for group in report.subgroups})
     tried = {kind: counts for kind, counts in facts.refused.items() if kind not in ("valid", "drawn_lesions")}
     kinds, stopped = (sum(counts[place] for counts in tried.values()) for place in (1, 0))
     configurations = facts.configurations
-    melanoma = f"Melanoma recall {report.classes['mel']['recall']}, " if "mel" in report.classes else ""
+    unit, malignant = name_unit(report.labels), bool(report.labels.malignant_codes)
+    columns = sorted({put_in_units(group.column, unit).replace("_", " ") for group in report.subgroups})
+    figures = {"Melanoma recall": report.classes["mel"]["recall"]} if "mel" in report.classes else {}
+    figures |= {"Malignant AUC": report.scores["malignant_auc"]} if malignant else {}
+    figures |= {wording.FIGURE_NAMES[name]: report.overall[name] for name in ("accuracy", "balanced_accuracy")}
+    figures |= {
+        wording.SCORES[name][0]: report.scores[name] for name in ("top3_accuracy", "expected_calibration_error")
+    }
+    performance = ", ".join(f"{name} {one}" for name, one in figures.items() if not math.isnan(one.value))
     answers = {
         "preparation": f"Decoded once, turned upright, framed to {bundle.frame.width_px} x {bundle.frame.height_px} "
         f"pixels ({bundle.frame.filter}); the same code for training and use.",
         "split": f"{facts.check('lesion_leakage').finding} {facts.check('near_duplicate_leakage').finding}",
-        "flow": f"Listed {summary.pictures:,} pictures of {summary.lesions:,} lesions; used, pictures (lesions): "
+        "flow": f"Listed {summary.pictures:,} pictures of {summary.lesions:,} {unit}s; used, pictures ({unit}s): "
         f"{parts}.",
-        "classes": f"Lesions tested: {classes}.",
+        "classes": f"{unit.capitalize()}s tested: {classes}.",
         "label_names": f"{bundle.labels.name}: {', '.join(bundle.labels.names)}.",
         "development": f"{len(configurations)} network(s), {configurations[0]['architecture']}, started from "
         f"{configurations[0]['init']} weights; each configuration and seed is in bundle.json.",
         "public": "Split, predictions and hashes lie in the model folder; `python -m skinai evaluate` makes every "
         "figure again from the stored predictions, and `--predictions` with `--truth` scores any other set.",
-        "performance": f"{melanoma}Malignant AUC {report.scores['malignant_auc']}, accuracy "
-        f"{report.overall['accuracy']}, balanced accuracy {report.overall['balanced_accuracy']}, calibration error "
-        f"{report.scores['expected_calibration_error']}; each figure with n and 95 % interval by lesion.",
+        "performance": f"{performance}; each figure with n and 95 % interval by {unit}.",
         "benchmark": f"Always {report.baseline_code}: accuracy {report.baseline['accuracy']}, balanced accuracy "
         f"{report.baseline['balanced_accuracy']}.",
         "bias": f"Figures by {', '.join(columns)}. {facts.check('subgroup_gap').finding}" if columns else "",
         "title": f"{bundle.name}: {len(bundle.labels)} diagnoses from one picture, developed and tested on "
         f"{bundle.labels.name}.",
-        "objective": "To develop and to test, on lesions that were held out.",
+        "objective": f"To develop and to test, on {unit}s that were held out.",
         "predictors": "The pixels of one picture; age, sex and site are not used.",
         "missing": " ".join(summary.remarks),
         "calculation": "With the exported network that is served, once for every test picture.",
         "imbalance": f"Logit adjustment {configurations[0]['logit_adjustment']:g} in training; probabilities "
         "calibrated to the frequencies of valid afterwards.",
-        "thresholds": f"Fitted on valid: {points or 'none'}; prediction sets for a coverage of "
+        "thresholds": f"Fitted on valid: {points or 'no threshold'}; prediction sets for a coverage of "
         f"{facts.decision.coverage:.0%}.",
-        "counts": f"{report.pictures:,} pictures of {report.lesions:,} lesions; every figure states its own n.",
+        "counts": f"{report.pictures:,} pictures of {report.lesions:,} {unit}s; every figure states its own n.",
         "compared": facts.check("valid_test_gap").finding,
         "gate": f"A gate before the answer: of {kinds:,} pictures of {len(tried)} kinds that cannot be judged, held "
         f"out from its fit, it refused {stopped:,}."
         if tried
         else "",
         "interpretation": f"{facts.check('better_than_baseline').finding} {facts.check('calibrated').finding}",
-        "use": f"{wording.NOTICE} {wording.NOT_A_DEVICE}",
+        "use": f"{facts.use} {wording.NOT_A_DEVICE}",
+        "limits": " ".join(facts.not_for),
     }
     if facts.is_ham10000:
         answers |= {
@@ -206,10 +224,8 @@ def _answers(facts: CardFacts) -> dict[str, str]:
             "histology": "Every melanoma, basal cell carcinoma and actinic keratosis was proven by histopathology.",
             "included": "All listed pictures that were present and readable.",
             "ethics": "No patient was examined for this.",
-            "use": f"{wording.INTENDED_USE} {wording.NOT_A_DEVICE}",
             "consequences": wording.CONSEQUENCES,
-            "limits": " ".join(wording.NOT_FOR),
         }
-    else:
-        answers["limits"] = wording.OWN_MODEL_REMARK
+    elif not malignant:
+        answers["histology"] = wording.NONE_MALIGNANT_REMARK
     return answers

@@ -9,12 +9,14 @@ from typing import Any
 
 import pandas as pd
 
+from skinai import wording
 from skinai.data.split import SPLIT_FILE, SUBSETS, read_split
 from skinai.data.summary import DATASET_FILE, DatasetSummary, read_summary
 from skinai.errors import DataError
 from skinai.evaluation.checks import Check, check_folder
 from skinai.evaluation.decision import Decision, read_decision
 from skinai.evaluation.report import EvaluationReport, read_report
+from skinai.evaluation.subgroups import FEW_LESIONS
 from skinai.labels import HAM10000
 from skinai.model.bundle import Bundle, load_bundle
 from skinai.model.gates import read_refused_counts
@@ -58,6 +60,28 @@ class CardFacts:
         runs = [self.bundle.facts["training"]] if members is None else [member["training"] for member in members]
         return [run["configuration"] for run in runs]
 
+    @property
+    def unrecorded(self) -> tuple[str, ...]:
+        """What is known of no patient: of age, sex and site."""
+        return list_unrecorded(self.summary)
+
+    @property
+    def use(self) -> str:
+        """What the model is for."""
+        data, report = self.bundle.facts["data"], self.report
+        return wording.describe_use(
+            self.bundle.labels,
+            data=data["name"],
+            train=data["train"],
+            valid=data["valid"],
+            tested=(report.pictures, report.lesions),
+        )
+
+    @property
+    def not_for(self) -> tuple[str, ...]:
+        """What the model is not for, a sentence each."""
+        return wording.list_not_for(self.bundle.labels, few=list_few(self.report), unrecorded=self.unrecorded)
+
     def check(self, code: str) -> Check:
         """Return one of the named checks."""
         return next(check for check in self.checks if check.code == code)
@@ -90,11 +114,26 @@ def read_facts(folder: Path) -> CardFacts:
     )
 
 
+def list_unrecorded(summary: DatasetSummary) -> tuple[str, ...]:
+    """Return what is known of no patient in the data: of age, sex and site."""
+    names = {"age_band": "age", "sex": "sex", "localization": "site"}
+    known = {column for column in names if set(summary.by_column[column]["value"]) - {"", "unknown"}}
+    return tuple(name for column, name in names.items() if column not in known)
+
+
+def list_few(report: EvaluationReport) -> tuple[str, ...]:
+    """Return the names of the classes that were tested on too few lesions to say much."""
+    return tuple(label.name for label in report.labels if report.class_lesions[label.code] < FEW_LESIONS)
+
+
 def _count_flow(split: pd.DataFrame, summary: DatasetSummary) -> pd.DataFrame:
     used = summary.used.groupby("subset")[["pictures", "lesions"]].sum()
     rows = []
     for subset in SUBSETS:
         inside = split[split["subset"] == subset]
         there = used.loc[subset] if subset in used.index else pd.Series({"pictures": 0, "lesions": 0})
-        rows.append((subset, len(inside), inside["lesion_id"].nunique(), int(there["pictures"]), int(there["lesions"])))
+        listed = inside["lesion_id"].nunique()
+        # Counted by class, so that a patient with two diseases is there twice.
+        present = min(int(there["lesions"]), listed)
+        rows.append((subset, len(inside), listed, int(there["pictures"]), present))
     return pd.DataFrame(rows, columns=["subset", "pictures", "lesions", "pictures_present", "lesions_present"])

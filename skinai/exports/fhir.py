@@ -70,6 +70,10 @@ def build_report(record: Record) -> dict[str, Any]:
                 text = f"Threshold of the sum, {facts['threshold']['name'].replace('_', ' ')} on other pictures"
                 observe("threshold", text, valueQuantity=_share(facts["threshold"]["value"]))
         observe("certainty", "How sure", valueString=wording.describe_certainty(record.answer) or "no rules")
+        if said := wording.say_dermoscopy(record.answer):
+            observe("needs_dermoscopy", "Dermatoscope", valueString=said)
+    if record.routing is not None:
+        observe("routing", "Which model answered", valueString=wording.say_routing(record.routing))
     for number, one in enumerate(record.pictures, 1):
         said = "; ".join(sentence for _, sentence in one.assessment.reasons)
         said = said or (wording.NO_GATE if one.assessment.gate == "none" else wording.GATE_PASSED)
@@ -84,8 +88,8 @@ def build_report(record: Record) -> dict[str, Any]:
     return {
         "resourceType": "DiagnosticReport",
         "status": "preliminary",
-        "category": [{"text": "Decision aid for dermoscopy, research and education"}],
-        "code": {"text": "Shares that a model gives for pictures of one skin lesion"},
+        "category": [{"text": wording.name_aid(prediction.labels)}],
+        "code": {"text": wording.name_shares(prediction.labels)},
         "effectiveDateTime": created,
         "issued": created,
         "contained": [device, *observations],

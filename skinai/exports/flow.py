@@ -1,9 +1,10 @@
-"""The flow diagram: from the listed pictures to lesions and subsets, with counts."""
+"""The flow diagram: from the listed pictures to lesions, or what else is kept together, and subsets, with counts."""
 
 from __future__ import annotations
 
 from html import escape
 
+from skinai.evaluation.units import name_unit
 from skinai.exports.facts import CardFacts
 
 _WIDTH, _BOX, _HIGH, _GAP = 760, 230, 74, 34
@@ -13,17 +14,18 @@ def draw_flow(facts: CardFacts) -> bytes:
     """Return the diagram as SVG; its text is in its title, for who cannot see it."""
     summary, report, flow = facts.summary, facts.report, facts.flow
     present = int(flow["pictures_present"].sum())
-    first = ["Listed", f"{summary.pictures:,} pictures", f"{summary.lesions:,} lesions"]
+    unit = name_unit(report.labels)
+    first = ["Listed", f"{summary.pictures:,} pictures", f"{summary.lesions:,} {unit}s"]
     missing = summary.pictures - int(flow["pictures"].sum())
     absent = int(flow["pictures"].sum()) - present
-    second = ["Present and readable", f"{present:,} pictures", f"{int(flow['lesions_present'].sum()):,} lesions"]
+    second = ["Present and readable", f"{present:,} pictures", f"{int(flow['lesions_present'].sum()):,} {unit}s"]
     aside = ["Left out", f"{absent:,} absent or unreadable", f"{missing:,} not in the split"]
     columns = []
     for row in flow.itertuples():
-        lines = [row.subset, f"{row.pictures_present:,} pictures", f"{row.lesions_present:,} lesions"]
+        lines = [row.subset, f"{row.pictures_present:,} pictures", f"{row.lesions_present:,} {unit}s"]
         columns.append(lines)
     refused = report.decision.get("refused")
-    last = ["Answered for", f"{report.pictures:,} pictures", f"{report.lesions:,} lesions"]
+    last = ["Answered for", f"{report.pictures:,} pictures", f"{report.lesions:,} {unit}s"]
     if refused is not None:
         last.append(f"gate would refuse {refused.value:.1%}")
     middle = (_WIDTH - _BOX) / 2

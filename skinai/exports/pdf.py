@@ -78,7 +78,7 @@ def write_pdf(record: Record, pictures: Sequence[np.ndarray], overlay: np.ndarra
                 pen.drawString(left + full * value + 4, y, wording.say_share(value))
 
     prediction, facts = record.answer.prediction, record.as_dict()
-    story: list[Flowable] = [say(wording.RECORD_TITLE, title), say(wording.RECORD_NOTICE, warning)]
+    story: list[Flowable] = [say(wording.name_record(prediction.labels), title), say(wording.RECORD_NOTICE, warning)]
     if record.reasons:
         refusal = " ".join(record.reasons)
         story.append(say(refusal if not record.insisted else f"{wording.RECORD_INSISTED} {refusal}", warning))
@@ -114,7 +114,7 @@ def write_pdf(record: Record, pictures: Sequence[np.ndarray], overlay: np.ndarra
         story.append(say(f"Picture {number}: {size}, SHA-256 of its pixels {one.pixels_sha256}.", small))
     buffer = io.BytesIO()
     pen = Canvas(buffer, pagesize=A4, invariant=1)
-    pen.setTitle(wording.RECORD_TITLE)
+    pen.setTitle(wording.name_record(prediction.labels))
     pen.setAuthor("skinai")
     pen.setSubject(wording.RECORD_NOTICE)
     room = height - 2 * _MARGIN_MM * mm
@@ -130,6 +130,10 @@ def _describe_answer(record: Record) -> list[str]:
     """Return what belongs below the bars, a sentence each."""
     answer = record.answer
     said = []
+    if remark := wording.say_dermoscopy(answer):
+        said.append(remark)
+    if record.routing is not None:
+        said.append(wording.say_routing(record.routing))
     if answer.plausible:
         said.append(f"{wording.PLAUSIBLE_LABEL}: {', '.join(label.name for label in answer.plausible)}.")
     if answer.plausible and answer.prediction.labels.severity:

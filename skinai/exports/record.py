@@ -18,6 +18,7 @@ from skinai.evaluation.estimate import Estimate
 from skinai.evaluation.report import EvaluationReport
 from skinai.labels import Label
 from skinai.serving.assessment import Agreement, Assessment
+from skinai.serving.routing import Routing
 
 SEXES = ("female", "male")
 SITES = (
@@ -117,6 +118,8 @@ class Record:
     own : OwnAnswer or None
     holdout : mapping of str to Estimate
         What the rules reached on the holdout pictures; empty where the model was not tested.
+    routing : Routing or None
+        Which of several models answered, and whether the user chose another than the router; None where there is one.
     """
 
     created: datetime
@@ -128,6 +131,7 @@ class Record:
     patient: PatientFacts
     own: OwnAnswer | None
     holdout: Mapping[str, Estimate]
+    routing: Routing | None = None
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -145,6 +149,7 @@ class Record:
             "created_utc": self.created.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "skinai": __version__,
             "model": {"name": prediction.model_name, "fingerprint": prediction.fingerprint, "labels": labels.name},
+            "routing": None if self.routing is None else self.routing.as_dict(),
             "pictures": [
                 {
                     "pixels_sha256": one.pixels_sha256,
@@ -186,8 +191,11 @@ class Record:
             else {
                 "versions": len(self.agreement.tops),
                 "same_most_probable": self.agreement.count_for(prediction.top),
-                "malignant_probability": [round(value, 6) for value in self.agreement.malignant],
+                "malignant_probability": [round(value, 6) for value in self.agreement.malignant]
+                if labels.malignant_codes
+                else None,
             },
+            "needs_dermoscopy": wording.say_dermoscopy(self.answer) if self.shown else None,
             "patient": self.patient.as_dict(),
             "own_answer_first": None
             if self.own is None
@@ -207,6 +215,7 @@ def build_record(
     patient: PatientFacts | None = None,
     own: OwnAnswer | None = None,
     report: EvaluationReport | None = None,
+    routing: Routing | None = None,
     now: datetime | None = None,
 ) -> Record:
     """Return the record of a lesion.
@@ -223,6 +232,8 @@ def build_record(
     agreement, patient, own : optional
     report : EvaluationReport, optional
         The model's holdout report.
+    routing : Routing, optional
+        Where there are several models.
     now : datetime, optional
         In UTC; default: the present.
     """
@@ -241,6 +252,7 @@ def build_record(
         patient=patient or PatientFacts(),
         own=own,
         holdout=report.decision if report is not None else {},
+        routing=routing if routing is not None and routing.routes else None,
     )
 
 

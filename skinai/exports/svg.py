@@ -137,7 +137,10 @@ def _set_axes(axes: Axes, figure: go.Figure, places: Mapping[str, Mapping[Any, i
         names = places[name]
         set_limits = axes.set_xlim if name == "x" else axes.set_ylim
         if names is not None:
-            where.set_ticks(list(names.values()), [str(one).replace("<br>", "\n") for one in names])
+            turned = {}
+            if axis.tickangle:
+                turned = {"rotation": -axis.tickangle, "ha": "right", "rotation_mode": "anchor"}
+            where.set_ticks(list(names.values()), [str(one).replace("<br>", "\n") for one in names], **turned)
             if axis.autorange == "reversed":
                 set_limits(len(names) - 0.5, -0.5)
         elif axis.range is not None:

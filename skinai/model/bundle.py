@@ -16,7 +16,7 @@ from typing import Any
 
 from skinai import labels as label_sets
 from skinai.artefacts import hash_file, write_json
-from skinai.data.images import FrameRule
+from skinai.data.images import FrameRule, Mark, check_mark
 from skinai.errors import ModelError
 from skinai.labels import LabelSet
 
@@ -27,7 +27,7 @@ PROBE_FILE = "probe.png"
 # The outputs of the export, and the layers they come from.
 PROBABILITIES, FEATURE_MAP, EMBEDDING = "probabilities", "feature_map", "embedding"
 FORMAT = 1
-DEFAULT_MODEL = "ham10000-ensemble"
+DEFAULT_MODEL, CLINICAL_MODEL = "ham10000-ensemble", "clinical-efficientnet-lite0"
 PROBE_TOLERANCE = 1e-3
 _LABEL_SETS = {label_sets.HAM10000.name: label_sets.HAM10000}
 
@@ -50,6 +50,8 @@ class Bundle:
         Code to probability, as the network answered for ``probe.png`` when it was made.
     facts : mapping
         All of ``bundle.json``.
+    mark : tuple of four float, or None
+        What was covered in every picture of the data, see :func:`skinai.data.images.cover_mark`.
     """
 
     folder: Path
@@ -59,6 +61,12 @@ class Bundle:
     frame: FrameRule
     probe: Mapping[str, float]
     facts: Mapping[str, Any]
+    mark: Mark | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What else is to be known of the data, a sentence each."""
+        return tuple(str(note) for note in self.facts.get("notes", ()))
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -75,6 +83,19 @@ def find_model_folder(given: str | Path | None = None) -> Path:
     """Return the model folder given, the one in ``SKINAI_MODEL``, or the default one."""
     name = given or os.environ.get("SKINAI_MODEL")
     return Path(name) if name else models_folder() / DEFAULT_MODEL
+
+
+def find_clinical_folder() -> Path | None:
+    """Return the folder of the model for clinical photographs that stands beside the model in use.
+
+    It is the one in ``SKINAI_CLINICAL``; else, unless ``SKINAI_MODEL`` names a model, the one that is shipped. None
+    where there is none: a model of one's own answers alone.
+    """
+    named = os.environ.get("SKINAI_CLINICAL")
+    if named is not None:
+        return Path(named) if named else None
+    shipped = models_folder() / CLINICAL_MODEL
+    return shipped if not os.environ.get("SKINAI_MODEL") and (shipped / BUNDLE_FILE).is_file() else None
 
 
 def write_bundle(
@@ -131,6 +152,8 @@ def load_bundle(folder: Path) -> Bundle:
         set_name, fingerprint = facts["labels"]["set"], facts["fingerprint"]
         frame = FrameRule(**facts["frame"])
         probe = {str(code): float(value) for code, value in facts["probe"].items()}
+        mark = facts.get("data", {}).get("mark")
+        mark = None if mark is None else check_mark(mark)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"{BUNDLE_FILE} in {folder} lacks a part or has one of another kind: {error}.") from error
     if facts.get("format") != FORMAT:
@@ -149,7 +172,7 @@ def load_bundle(folder: Path) -> Bundle:
     _check_files(folder, files)
     if fingerprint != _fingerprint(files, order, frame):
         raise ModelError(f"The fingerprint in {folder} does not belong to its weights, class order and frame rule.")
-    return Bundle(folder, str(name), str(fingerprint), labels, frame, probe, facts)
+    return Bundle(folder, str(name), str(fingerprint), labels, frame, probe, facts, mark)
 
 
 def check_probe(bundle: Bundle, probabilities: Mapping[str, float]) -> None:
@@ -187,15 +210,31 @@ def _read_facts(folder: Path) -> dict[str, Any]:
 def _describe_labels(labels: LabelSet) -> dict[str, Any]:
     """Name a label set of ours; spell out a user's own."""
     facts: dict[str, Any] = {"set": labels.name, "order": list(labels.codes)}
-    return facts if labels.name in _LABEL_SETS else facts | {"malignant": list(labels.malignant_codes)}
+    if labels.name in _LABEL_SETS:
+        return facts
+    facts["malignant"] = list(labels.malignant_codes)
+    if labels.names != labels.codes:
+        facts["names"] = dict(zip(labels.codes, labels.names, strict=True))
+    if labels.dermoscopy_codes:
+        facts["dermoscopy"] = list(labels.dermoscopy_codes)
+    return facts
 
 
 def _own_labels(name: str, facts: Mapping[str, Any]) -> LabelSet | None:
     if "malignant" not in facts:
         return None
+    names, dermoscopy = facts.get("names", {}), facts.get("dermoscopy", [])
     try:
+        if not (isinstance(names, dict) and isinstance(dermoscopy, list)):
+            raise TypeError("names are a mapping and dermoscopy is a list.")
+        if not all(isinstance(text, str) for text in [*names.values(), *dermoscopy]):
+            raise TypeError("names and codes are text.")
         return label_sets.build_label_set(
-            str(name), [str(code) for code in facts["order"]], malignant=[str(code) for code in facts["malignant"]]
+            str(name),
+            [str(code) for code in facts["order"]],
+            names=names,
+            malignant=[str(code) for code in facts["malignant"]],
+            dermoscopy=dermoscopy,
         )
     except (ValueError, TypeError) as error:
         raise ModelError(f"{BUNDLE_FILE} describes impossible classes: {error}") from error

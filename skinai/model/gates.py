@@ -1,15 +1,13 @@
-"""The gate before the answer: is this a dermoscopy picture, and one that can be judged? Imports no TensorFlow.
+"""The gate before the answer: is this a picture of the model's kind, and one that can be judged? Imports no TensorFlow.
 
 A small network with one hidden layer looks at what can be measured on the frame (:mod:`skinai.data.quality`) and at
-where the frame lies among the training pictures in the big network's own space. It tells dermoscopy from the kinds of
-picture that are refused; the threshold is fitted on `valid`.
+where the frame lies among the training pictures in the big network's own space. It tells the model's kind of picture
+from the kinds that are refused; the threshold is fitted on `valid`.
 """
 
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,19 +17,26 @@ import numpy as np
 from skinai.artefacts import hash_file
 from skinai.data.quality import MEASURES, measure_frame
 from skinai.errors import ModelError
+from skinai.model.perceptron import Perceptron, read_arrays
 from skinai.model.reference import ReferenceIndex
 
 GATES_FILE, GATE_WEIGHTS_FILE = "gates.json", "gates.npz"
-# The kinds that the gate tells apart; the first one passes. A sentence for each of the others.
-PASSES = "dermoscopy"
+# A sentence for each kind that is refused.
 SENTENCES = {
     "low_detail": "The picture shows too little detail: it looks like a small picture that was enlarged.",
     "blurred": "The picture is blurred.",
     "no_lesion": "No lesion stands in the middle of the picture: it is absent or cut off.",
     "colours": "Colours, contrast or brightness are not those of the dermoscopy pictures that the model knows.",
     "not_dermoscopy": "This does not look like a picture taken with a dermatoscope.",
+    "photo_colours": "Colours, contrast or brightness are not those of the photographs that the model knows.",
+    "not_photograph": "This does not look like a photograph of diseased skin.",
 }
-KINDS = (PASSES, *SENTENCES)
+DERMOSCOPY, PHOTOGRAPH = "dermoscopy", "photograph"
+# The kinds that a gate tells apart, by the kind that passes, which is the first.
+KINDS = {
+    DERMOSCOPY: (DERMOSCOPY, "low_detail", "blurred", "no_lesion", "colours", "not_dermoscopy"),
+    PHOTOGRAPH: (PHOTOGRAPH, "low_detail", "blurred", "photo_colours", "not_photograph"),
+}
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Verdict:
     Attributes
     ----------
     probability : float
-        Of being a dermoscopy picture that can be judged, 0 to 1.
+        Of being a picture of the model's kind that can be judged, 0 to 1.
     reason : str or None
         The kind, one of `SENTENCES`, for which the picture is refused; None if it passes.
     """
@@ -62,32 +67,20 @@ class Gates:
     Attributes
     ----------
     threshold : float
-        Least probability of dermoscopy that passes.
-    mean, scale : ndarray of shape (features,)
-        Features are brought to mean 0 and spread 1 by them.
-    hidden, hidden_bias : ndarray of shape (features, units) and (units,)
-    last, last_bias : ndarray of shape (units, len(KINDS)) and (len(KINDS),)
+        Least probability of the kind that passes.
+    network : Perceptron
+    kinds : tuple of str
+        One of the values of `KINDS`; the first one passes.
     """
 
     threshold: float
-    mean: np.ndarray
-    scale: np.ndarray
-    hidden: np.ndarray
-    hidden_bias: np.ndarray
-    last: np.ndarray
-    last_bias: np.ndarray
-
-    def tell_kinds(self, features: np.ndarray) -> np.ndarray:
-        """Return the probability of each kind, shape (n, len(KINDS)), for features of shape (n, features)."""
-        hidden = np.maximum((features - self.mean) / self.scale @ self.hidden + self.hidden_bias, 0)
-        logits = hidden @ self.last + self.last_bias
-        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return odds / odds.sum(axis=1, keepdims=True)
+    network: Perceptron
+    kinds: tuple[str, ...] = KINDS[DERMOSCOPY]
 
     def judge(self, features: np.ndarray) -> Verdict:
         """Return the verdict for the features of one picture, shape (features,)."""
-        kinds = self.tell_kinds(features[None])[0]
-        reason = None if kinds[0] >= self.threshold else KINDS[1 + int(kinds[1:].argmax())]
+        kinds = self.network.tell_kinds(features[None])[0]
+        reason = None if kinds[0] >= self.threshold else self.kinds[1 + int(kinds[1:].argmax())]
         return Verdict(float(kinds[0]), reason)
 
 
@@ -122,25 +115,19 @@ def read_gates(folder: Path, *, fingerprint: str) -> Gates | None:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         owner, threshold, expected = str(facts["fingerprint"]), float(facts["threshold"]), facts["weights_sha256"]
-        kinds, measures = list(facts["kinds"]), list(facts["measures"])
-        weights = folder / GATE_WEIGHTS_FILE
-        found = hash_file(weights)
-        with weights.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            names = ("mean", "scale", "hidden", "hidden_bias", "last", "last_bias")
-            gates = Gates(threshold, *(file[name].astype(np.float32) for name in names))
-    except FileNotFoundError as error:
-        if Path(str(error.filename)).name == GATES_FILE:
-            return None
-        raise ModelError(f"{GATE_WEIGHTS_FILE} is missing in {folder}.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, OSError, EOFError) as error:
+        kinds, measures = tuple(facts["kinds"]), list(facts["measures"])
+    except FileNotFoundError:
+        return None
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, OSError) as error:
         raise ModelError(f"The gate in {folder} is damaged.") from error
-    except (zipfile.BadZipFile, zlib.error) as error:
-        raise ModelError(f"The gate in {folder} is damaged.") from error
+    weights = folder / GATE_WEIGHTS_FILE
+    network, _ = read_arrays(weights)
     if owner != fingerprint:
         raise ModelError(f"{path} belongs to the model {owner}.")
-    if found != expected or kinds != list(KINDS) or measures != list(MEASURES) or not _fits_together(gates):
+    whole = kinds in KINDS.values() and measures == list(MEASURES) and network.fits(kinds=len(kinds))
+    if hash_file(weights) != expected or not whole:
         raise ModelError(f"The gate in {folder} is damaged.")
-    return gates
+    return Gates(threshold, network, kinds)
 
 
 def read_refused_counts(folder: Path) -> dict[str, tuple[int, int]]:
@@ -168,14 +155,7 @@ def describe_gates(gates: Gates, *, fingerprint: str, weights_sha256: str) -> di
     return {
         "fingerprint": fingerprint,
         "threshold": gates.threshold,
-        "kinds": list(KINDS),
+        "kinds": list(gates.kinds),
         "measures": list(MEASURES),
         "weights_sha256": weights_sha256,
     }
-
-
-def _fits_together(gates: Gates) -> bool:
-    arrays = (gates.mean, gates.scale, gates.hidden, gates.hidden_bias, gates.last, gates.last_bias)
-    features, units = gates.hidden.shape if gates.hidden.ndim == 2 else (-1, -1)
-    shapes = ((features,), (features,), (features, units), (units,), (units, len(KINDS)), (len(KINDS),))
-    return all(array.shape == shape and np.isfinite(array).all() for array, shape in zip(arrays, shapes, strict=True))

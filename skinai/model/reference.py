@@ -82,10 +82,7 @@ class ReferenceIndex:
         ndarray of shape (dimensions + 1,), float32
             Its coordinates along the directions, and its distance from what the directions span.
         """
-        away = _to_length_1(embedding[None])[0] - self.mean
-        along = self.directions @ away
-        rest = np.sqrt(max(float(away @ away - along @ along), 0.0))
-        return np.append(along, rest).astype(np.float32)
+        return locate(embedding, self.mean, self.directions)
 
     def find_nearest(self, embedding: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows nearest to one embedding, at most one a lesion, and their cosine similarities.
@@ -106,6 +103,25 @@ class ReferenceIndex:
         _, first = np.unique(self.lesion_ids[order], return_index=True)
         rows = order[np.sort(first)[:count]]
         return rows, similarities[rows]
+
+
+def locate(embedding: np.ndarray, mean: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """Return the coordinates of one embedding, brought to length 1, along directions, and its distance from their span.
+
+    Parameters
+    ----------
+    embedding, mean : ndarray of shape (channels,)
+    directions : ndarray of shape (dimensions, channels)
+        At right angles, of length 1.
+
+    Returns
+    -------
+    ndarray of shape (dimensions + 1,), float32
+    """
+    away = _to_length_1(embedding[None])[0] - mean
+    along = directions @ away
+    rest = np.sqrt(max(float(away @ away - along @ along), 0.0))
+    return np.append(along, rest).astype(np.float32)
 
 
 def take_print(frame: np.ndarray) -> np.ndarray:

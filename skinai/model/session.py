@@ -46,6 +46,7 @@ class Session:
         self.input_shape = tuple(int(size) for size in pictures["shape"])
         self.class_count = int(outputs[PROBABILITIES]["shape"][-1])
         self.channels = int(outputs[FEATURE_MAP]["shape"][-1])
+        self.embedding_size = int(outputs[EMBEDDING]["shape"][-1])
 
     def run(self, frame: np.ndarray) -> dict[str, np.ndarray]:
         """Run the network on one frame.

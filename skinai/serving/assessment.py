@@ -29,6 +29,7 @@ _STRESSED_SIDE_PX = 800
 AS_GIVEN = "as_given"
 # So many pictures of one lesion are taken together.
 MOST_PICTURES = 6
+_WORTH_A_REMARK = 0.1
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,13 @@ class Assessment:
         return self.verdict is not None and self.verdict.reason is not None
 
     @property
+    def needs_dermoscopy(self) -> bool:
+        """Whether a class that a dermatoscope has to be held to is on top, plausible, or has a tenth of all."""
+        codes = set(self.prediction.labels.dermoscopy_codes)
+        likely = {code for code, share in self.prediction.by_code.items() if share >= _WORTH_A_REMARK}
+        return bool(codes & ({self.prediction.top.code} | {label.code for label in self.plausible} | likely))
+
+    @property
     def gate(self) -> str:
         """``"passed"``, ``"refused"``, or ``"none"`` where the model has no gate."""
         return "none" if self.verdict is None else "refused" if self.refused else "passed"
@@ -218,7 +226,7 @@ class Assessor:
             if kernel.shape != (predictor.session.channels, len(bundle.labels)):
                 raise ModelError(f"{HEAD_FILE} in {bundle.folder} does not fit the export.")
         gates = read_gates(bundle.folder, fingerprint=bundle.fingerprint)
-        if gates is not None and (reference is None or gates.mean.shape != (count_features(reference),)):
+        if gates is not None and (reference is None or gates.network.mean.shape != (count_features(reference),)):
             raise ModelError(f"The gate in {bundle.folder} does not fit the model's {REFERENCE_FILE}.")
         return cls(predictor, decision=decision, gates=gates, reference=reference, kernel=kernel)
 
@@ -377,6 +385,7 @@ def describe_assessment(assessment: Assessment, *, insist: bool = False) -> dict
         "malignant_probability": round(prediction.malignant_probability, 6) if shown else None,
         "plausible": [label.code for label in assessment.plausible] if shown else None,
         "certainty": assessment.certainty,
+        "needs_dermoscopy": assessment.needs_dermoscopy if shown else None,
         "calls": {call.name: {"threshold": call.threshold, "above": call.above} for call in assessment.calls}
         if shown
         else None,

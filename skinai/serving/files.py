@@ -12,8 +12,10 @@ from typing import Any
 from skinai.data.images import SUFFIXES, read_picture
 from skinai.errors import PictureError, UsageError
 from skinai.evaluation.decision import CANNOT_ASSESS
-from skinai.serving.assessment import Assessment, Assessor, describe_assessment
+from skinai.model.router import DERMOSCOPY, NEITHER, NEITHER_SENTENCE
+from skinai.serving.assessment import Assessment, describe_assessment
 from skinai.serving.predictor import Prediction
+from skinai.serving.routing import Desk, Routing
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,13 @@ class FileAnswer:
     file : Path
     model_name, fingerprint : str
     assessment : Assessment or None
-        None where the file could not be read.
+        None where the file could not be read, or where neither model is fit for it.
     reasons : tuple of (code, sentence)
         Why the file could not be read, or why its picture is refused.
     insist : bool
         Whether the answer for a refused picture is given all the same.
+    routing : Routing or None
+        Which model answered, and why; None where the file could not be read.
     """
 
     file: Path
@@ -38,6 +42,7 @@ class FileAnswer:
     assessment: Assessment | None
     reasons: tuple[tuple[str, str], ...] = ()
     insist: bool = False
+    routing: Routing | None = None
 
     @property
     def prediction(self) -> Prediction | None:
@@ -48,11 +53,13 @@ class FileAnswer:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the object that ``predict --json`` prints."""
-        head = {"file": str(self.file), "model": self.model_name, "fingerprint": self.fingerprint}
+        head: dict[str, Any] = {"file": str(self.file), "model": self.model_name, "fingerprint": self.fingerprint}
+        if self.routing is not None and self.routing.routes:
+            head["routing"] = self.routing.as_dict()
         if self.assessment is not None:
             return head | describe_assessment(self.assessment, insist=self.insist)
         reasons = [{"code": code, "sentence": sentence} for code, sentence in self.reasons]
-        names = ("probabilities", "malignant_probability", "plausible", "certainty", "calls")
+        names = ("probabilities", "malignant_probability", "plausible", "certainty", "needs_dermoscopy", "calls")
         nothing: dict[str, Any] = dict.fromkeys(names) | {"certainty": CANNOT_ASSESS}
         return head | nothing | {"gate": {"status": "refused", "reasons": reasons, "insisted": False}}
 
@@ -87,12 +94,34 @@ def _files_below(path: Path) -> list[Path]:
     return sorted(file for file in candidates if file.suffix.lower() in SUFFIXES and file.is_file())
 
 
-def predict_files(assessor: Assessor, files: Iterable[Path], *, insist: bool = False) -> Iterator[FileAnswer]:
-    """Yield one answer a file, in order; with `insist` also for pictures that the gate refuses."""
-    bundle = assessor.predictor.bundle
+def predict_files(
+    desk: Desk, files: Iterable[Path], *, chosen: str | None = None, insist: bool = False
+) -> Iterator[FileAnswer]:
+    """Yield one answer a file, in order.
+
+    Parameters
+    ----------
+    desk : Desk
+    files : iterable of Path
+    chosen : str, optional
+        ``"dermoscopy"`` or ``"clinical"``: the kind whose model is to answer, whatever the router says.
+    insist : bool
+        Answer also for pictures that the gate refuses, and with the model in use for those that neither is fit for.
+    """
     for file in files:
+        bundle = desk.main.predictor.bundle
         try:
-            assessment = assessor.assess(read_picture(file))
-            yield FileAnswer(file, bundle.name, bundle.fingerprint, assessment, assessment.reasons, insist)
+            picture = read_picture(file)
         except PictureError as error:
             yield FileAnswer(file, bundle.name, bundle.fingerprint, None, ((error.code, str(error)),))
+            continue
+        routing = desk.route([picture], chosen=chosen)
+        if routing.answered_by is None and insist:
+            routing = Routing(routing.routes, DERMOSCOPY)
+        if routing.answered_by is None:
+            reasons = ((NEITHER, NEITHER_SENTENCE),)
+            yield FileAnswer(file, bundle.name, bundle.fingerprint, None, reasons, insist, routing)
+            continue
+        assessor = desk.assessors[routing.answered_by]
+        bundle, assessment = assessor.predictor.bundle, assessor.assess(picture)
+        yield FileAnswer(file, bundle.name, bundle.fingerprint, assessment, assessment.reasons, insist, routing)

@@ -245,6 +245,7 @@ def _check_members(bundles: Sequence[Bundle], *, answers: int) -> None:
             ("frame rule", bundle.frame, first.frame),
             ("label set", bundle.labels, first.labels),
             ("split", bundle.facts["files"][SPLIT_FILE], first.facts["files"][SPLIT_FILE]),
+            ("covered mark", bundle.mark, first.mark),
             ("pictures", bundle.facts["data"]["pictures_sha256"], first.facts["data"]["pictures_sha256"]),
             (
                 "treatment of the class prior",

@@ -19,7 +19,7 @@ import pandas as pd
 import PIL
 
 from skinai.artefacts import TEMPORARY_PREFIX, cache_folder, replacing, write_json
-from skinai.data.images import FrameRule, decode_picture, frame_picture
+from skinai.data.images import FrameRule, Mark, cover_mark, decode_picture, frame_picture
 from skinai.errors import PictureError
 
 # Changes when decoding or framing changes, so that old entries are not found again.
@@ -54,6 +54,7 @@ def load_frames(
     table: pd.DataFrame,
     rule: FrameRule,
     *,
+    mark: Mark | None = None,
     cache: Path | None = None,
     on_progress: Callable[[int], object] = lambda done: None,
 ) -> Frames:
@@ -64,9 +65,11 @@ def load_frames(
     table : DataFrame
         With `image_id` and `path`; rows without a path are not expected here.
     rule : FrameRule
+    mark : tuple of four float, optional
+        What is covered in every picture, see :func:`skinai.data.images.cover_mark`.
     cache : Path, optional
-        Folder of decoded pictures. An entry is found again only while the frame rule and every file's name, size and
-        time of change are the same. Without it nothing is kept.
+        Folder of decoded pictures. An entry is found again only while the frame rule, the mark and every file's name,
+        size and time of change are the same. Without it nothing is kept.
     on_progress : callable
         Called with the number of pictures done.
 
@@ -76,10 +79,10 @@ def load_frames(
         Pictures that cannot be read are left out of it and named in `unreadable`. Cached pixels are mapped from disk,
         read-only.
     """
-    entry = cache / _cache_key(table, rule) if cache else None
+    entry = cache / _cache_key(table, rule, mark) if cache else None
     found = _read_entry(entry, len(table)) if entry else None
     if found is None:
-        found = _decode_pictures(table, rule, on_progress)
+        found = _decode_pictures(table, rule, mark, on_progress)
         if entry:
             _write_entry(entry, found)
     else:
@@ -108,7 +111,9 @@ class _Decoded:
     lasting: bool = True
 
 
-def _decode_pictures(table: pd.DataFrame, rule: FrameRule, on_progress: Callable[[int], object]) -> _Decoded:
+def _decode_pictures(
+    table: pd.DataFrame, rule: FrameRule, mark: Mark | None, on_progress: Callable[[int], object]
+) -> _Decoded:
     pixels = np.empty((len(table), rule.height_px, rule.width_px, 3), np.uint8)
     hashes: list[str] = [""] * len(table)
     unreadable: dict[int, str] = {}
@@ -118,7 +123,8 @@ def _decode_pictures(table: pd.DataFrame, rule: FrameRule, on_progress: Callable
     def load(row: int) -> None:
         try:
             content = Path(paths[row]).read_bytes()
-            pixels[row] = frame_picture(decode_picture(content), rule)
+            picture = decode_picture(content)
+            pixels[row] = frame_picture(picture if mark is None else cover_mark(picture, mark), rule)
             hashes[row] = hashlib.sha256(content).hexdigest()
         except PictureError as error:
             unreadable[row] = str(error)
@@ -134,8 +140,9 @@ def _decode_pictures(table: pd.DataFrame, rule: FrameRule, on_progress: Callable
     return _Decoded(pixels, hashes, dict(sorted(unreadable.items())), lasting=not failed_reads)
 
 
-def _cache_key(table: pd.DataFrame, rule: FrameRule) -> str:
-    digest = hashlib.sha256(json.dumps([_CACHE_FORMAT, PIL.__version__, rule.as_dict()], sort_keys=True).encode())
+def _cache_key(table: pd.DataFrame, rule: FrameRule, mark: Mark | None) -> str:
+    facts = [_CACHE_FORMAT, PIL.__version__, rule.as_dict(), *([] if mark is None else [mark])]
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for path in table["path"]:
         try:
             state = os.stat(path)

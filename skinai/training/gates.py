@@ -1,33 +1,34 @@
-"""Fit the gate of a model: dermoscopy pictures against all that people upload instead."""
+"""Fit the gate of a model: pictures of its kind against all that people upload instead."""
 
 from __future__ import annotations
 
 import contextlib
-import io
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from skinai.artefacts import hash_file, write_atomic, write_json
-from skinai.data.drawing import draw_lesion
-from skinai.data.images import SUFFIXES, FrameRule, decode_picture, frame_picture
+from skinai.artefacts import hash_file, write_json
+from skinai.data.drawing import RASHES, draw_lesion, draw_photograph
+from skinai.data.images import SUFFIXES, cover_mark, decode_picture, frame_picture
 from skinai.data.metadata import DataFolder
 from skinai.data.split import SPLIT_FILE, check_split, read_near_duplicates, read_split
 from skinai.errors import PictureError, UsageError
 from skinai.labels import HAM10000
 from skinai.model.bundle import EMBEDDING, EXPORT_FILE, load_bundle
 from skinai.model.gates import (
+    DERMOSCOPY,
     GATE_WEIGHTS_FILE,
     GATES_FILE,
     KINDS,
-    PASSES,
+    PHOTOGRAPH,
     Gates,
     build_features,
     describe_gates,
     read_gates,
 )
+from skinai.model.perceptron import Perceptron, write_arrays
 from skinai.model.reference import REFERENCE_FILE, ReferenceIndex, read_reference
 from skinai.model.session import Session
 from skinai.training.run import load_run_data, with_labels_of
@@ -39,13 +40,15 @@ _PASSING = 2000
 _DRAWN = 100
 _OF_EACH_WRECK = 400
 _CROPS = 16
+_MARK = (0.0, 0.62, 0.36, 1.0)  # where photographs carry the mark of their owner
 _RUN = 20  # neighbours of a folder that are fitted on, or held out, together
+_DISCOLOURED = ("channels_swapped", "contrast", "light", "inverted")
 _WRECKS = {
-    "enlarged": "low_detail",
-    "blurred": "blurred",
-    "absent": "no_lesion",
-    "cut_off": "no_lesion",
-} | dict.fromkeys(("channels_swapped", "contrast", "light", "inverted"), "colours")
+    DERMOSCOPY: {"enlarged": "low_detail", "blurred": "blurred", "absent": "no_lesion", "cut_off": "no_lesion"}
+    | dict.fromkeys(_DISCOLOURED, "colours"),
+    # A rash may be anywhere, also at the edge.
+    PHOTOGRAPH: {"enlarged": "low_detail", "blurred": "blurred"} | dict.fromkeys(_DISCOLOURED, "photo_colours"),
+}
 
 
 def fit_gates(
@@ -58,12 +61,13 @@ def fit_gates(
 ) -> Gates:
     """Fit the gate of a model and write ``gates.json`` and ``gates.npz`` into its folder.
 
-    What passes are pictures of `train`, and a few lesions drawn by program, so that the examples of the app pass. What
-    is refused are pictures of `train` that were wrecked (enlarged from 16 to 44 px, blurred, the lesion cut off or
-    replaced by the skin beside it, channels swapped, and so on), natural pictures that come with scikit-image and
-    scikit-learn, documents and patterns drawn by program, and the photographs in `unlike`. The threshold is fitted on
+    A model with HAM10000's classes is for dermoscopy, any other for photographs of diseased skin. What passes are
+    pictures of `train`, and a few drawn by program, so that the examples of the app pass. What is refused are pictures
+    of `train` that were wrecked (enlarged from 16 to 44 px, blurred, channels swapped, and so on; of dermoscopy also
+    with the lesion cut off or replaced by the skin beside it), natural pictures that come with scikit-image and
+    scikit-learn, documents and patterns drawn by program, and the pictures in `unlike`. The threshold is fitted on
     `valid`. How much of each kind is refused is measured on pictures that were held out: wrecked pictures of `valid`,
-    crops of every other natural picture, newly drawn documents, and every other run of neighbours of the photographs.
+    crops of every other natural picture, newly drawn documents, and every other run of neighbours of those in `unlike`.
 
     Parameters
     ----------
@@ -72,7 +76,8 @@ def fit_gates(
     data : DataFolder
         What the model was trained on.
     unlike : Path, optional
-        A folder of photographs that are no dermoscopy; its subfolders are searched.
+        A folder of pictures of another kind: of photographs for a model for dermoscopy, and the reverse; its
+        subfolders are searched.
     seed : int
     say : callable
         Receives one sentence at a time.
@@ -82,22 +87,14 @@ def fit_gates(
     UsageError
         If the model has no reference index, or `unlike` holds no picture.
     """
-    try:
-        from skimage import data as samples  # a developer's package, used here alone
-    except ImportError as error:
-        raise UsageError("The gate is fitted with scikit-image: pip install -r requirements-dev.txt.") from error
-    from sklearn.datasets import load_sample_images
-    from sklearn.neural_network import MLPClassifier
-    from sklearn.preprocessing import StandardScaler
-
     bundle = load_bundle(folder)
-    if bundle.labels is not HAM10000:
-        raise UsageError(f"The gate is for dermoscopy, and {bundle.name} was trained on other classes.")
+    passes = DERMOSCOPY if bundle.labels is HAM10000 else PHOTOGRAPH
+    told = KINDS[passes]
     if not (folder / REFERENCE_FILE).is_file():
         raise UsageError(f"{folder} has no {REFERENCE_FILE}, which the gate needs; train the model anew.")
     data = with_labels_of(bundle, data)
     split = check_split(read_split(folder / SPLIT_FILE), data.table, read_near_duplicates(data.path))
-    photographs = _list_runs(unlike) if unlike else None
+    others_runs = list_runs(unlike) if unlike else None
     run = load_run_data(data, split, bundle.frame, subsets=("train", "valid"))
     if run.data_hash != bundle.facts["data"]["pictures_sha256"]:
         raise UsageError(f"{data.path} does not hold the pictures and diagnoses that {bundle.name} was trained on.")
@@ -106,66 +103,51 @@ def fit_gates(
     train, valid = (run.frames[subset].pixels for subset in ("train", "valid"))
     order = rng.permutation(len(train))
 
-    say("Looking at dermoscopy pictures.")
-    fitted: list[tuple[str, np.ndarray]] = [(PASSES, look.at(train[order[:_PASSING]]))]
-    fitted.append((PASSES, look.at(_draw_lesions(bundle.frame, seed=1000))))
+    say("Looking at pictures that pass.")
+    drawn = (frame_picture(picture, bundle.frame) for picture in draw_examples(passes, seed=1000))
+    fitted: list[tuple[str, np.ndarray]] = [(passes, look.at(train[order[:_PASSING]])), (passes, look.at(drawn))]
     passing = look.at(valid)
-    held: dict[str, np.ndarray] = {"drawn_lesions": look.at(_draw_lesions(bundle.frame, seed=2000))}
+    drawn = (frame_picture(picture, bundle.frame) for picture in draw_examples(passes, seed=2000))
+    held: dict[str, np.ndarray] = {_DRAWN_NAMES[passes]: look.at(drawn)}
     say("Looking at wrecked ones.")
-    for position, (wreck, kind) in enumerate(_WRECKS.items()):
+    for position, (wreck, kind) in enumerate(_WRECKS[passes].items()):
         rows = np.roll(order, -position * _OF_EACH_WRECK)[:_OF_EACH_WRECK]
         fitted.append((kind, look.at(_wreck(train[row], wreck, rng) for row in rows)))
         chosen = rng.permutation(len(valid))[:_OF_EACH_WRECK]
         held[wreck] = look.at(_wreck(valid[row], wreck, rng) for row in chosen)
     say("Looking at other pictures.")
-    natural = [_as_colour(getattr(samples, name)()) for name in _SAMPLES]
-    natural += [np.asarray(picture) for picture in load_sample_images().images]
+    natural = list_samples()
     others: dict[str, list[Iterable[np.ndarray]]] = {
         "natural": [natural[0::2], natural[1::2]],
-        "documents_and_patterns": [_draw_documents(rng), _draw_documents(rng)],
+        "documents_and_patterns": [draw_documents(rng), draw_documents(rng)],
     }
-    if photographs:
-        others["photographs"] = [_decode_files(half) for half in photographs]
+    if others_runs:
+        others[_OTHERS_NAMES[passes]] = [decode_files(half) for half in others_runs]
     for name, halves in others.items():
         parts = []
         for half in halves:
             views = (view for picture in half for view in _show_parts(picture, name, rng))
             parts.append(look.at(frame_picture(view, bundle.frame) for view in views))
-        fitted.append(("not_dermoscopy", parts[0]))
+        fitted.append((f"not_{passes}", parts[0]))
         held[name] = parts[1]
 
     features = np.concatenate([values for _, values in fitted])
-    kinds = np.concatenate([np.full(len(values), KINDS.index(kind)) for kind, values in fitted])
-    scaler = StandardScaler().fit(features)
-    network = MLPClassifier(
-        (_HIDDEN_UNITS,), alpha=0.3, max_iter=400, early_stopping=True, n_iter_no_change=20, random_state=seed
-    ).fit(scaler.transform(features), kinds)
-    arrays = {
-        "mean": scaler.mean_,
-        "scale": scaler.scale_,
-        "hidden": network.coefs_[0],
-        "hidden_bias": network.intercepts_[0],
-        "last": network.coefs_[1],
-        "last_bias": network.intercepts_[1],
-    }
-    arrays = {name: np.asarray(values, dtype=np.float32) for name, values in arrays.items()}
-    gates = Gates(0.0, **arrays)
-    passed = np.sort(gates.tell_kinds(passing)[:, 0])
+    kinds = np.concatenate([np.full(len(values), told.index(kind)) for kind, values in fitted])
+    network = fit_perceptron(features, kinds, seed=seed)
+    passed = np.sort(network.tell_kinds(passing)[:, 0])
     threshold = float(passed[int(_REFUSED_ON_VALID * len(passed))])
-    gates = Gates(threshold, **arrays)
+    gates = Gates(threshold, network, told)
 
     def count_refused(values: np.ndarray) -> dict[str, int]:
-        return {"pictures": len(values), "refused": int((gates.tell_kinds(values)[:, 0] < threshold).sum())}
+        return {"pictures": len(values), "refused": int((network.tell_kinds(values)[:, 0] < threshold).sum())}
 
     # Stopped in between, the folder is a model without a gate, not one with half of another.
     (folder / GATES_FILE).unlink(missing_ok=True)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    write_atomic(folder / GATE_WEIGHTS_FILE, buffer.getvalue())
+    write_arrays(folder / GATE_WEIGHTS_FILE, network)
     facts = describe_gates(
         gates, fingerprint=bundle.fingerprint, weights_sha256=hash_file(folder / GATE_WEIGHTS_FILE)
     ) | {
-        "fitted_on": {"pictures": {kind: int((kinds == index).sum()) for index, kind in enumerate(KINDS)}},
+        "fitted_on": {"pictures": {kind: int((kinds == index).sum()) for index, kind in enumerate(told)}},
         "valid": count_refused(passing),
         "held_out": {name: count_refused(values) for name, values in held.items()},
     }
@@ -175,6 +157,20 @@ def fit_gates(
     found = read_gates(folder, fingerprint=bundle.fingerprint)
     assert found is not None
     return found
+
+
+def fit_perceptron(features: np.ndarray, kinds: np.ndarray, *, seed: int) -> Perceptron:
+    """Fit the small network that tells kinds apart, shape (n,), by features of shape (n, features)."""
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler().fit(features)
+    network = MLPClassifier(
+        (_HIDDEN_UNITS,), alpha=0.3, max_iter=400, early_stopping=True, n_iter_no_change=20, random_state=seed
+    ).fit(scaler.transform(features), kinds)
+    last, last_bias = network.coefs_[1], network.intercepts_[1]
+    arrays = (scaler.mean_, scaler.scale_, network.coefs_[0], network.intercepts_[0], last, last_bias)
+    return Perceptron(*(np.asarray(values, dtype=np.float32) for values in arrays))
 
 
 class _Look:
@@ -197,9 +193,35 @@ _SAMPLES = (
 )
 
 
-def _draw_lesions(rule: FrameRule, *, seed: int) -> Iterator[np.ndarray]:
+_DRAWN_NAMES = {DERMOSCOPY: "drawn_lesions", PHOTOGRAPH: "drawn_photographs"}
+_OTHERS_NAMES = {DERMOSCOPY: "photographs", PHOTOGRAPH: "dermoscopy"}
+
+
+def draw_examples(kind: str, *, seed: int) -> Iterator[np.ndarray]:
+    """Draw pictures of the kind that passes."""
     for number in range(seed, seed + _DRAWN):
-        yield frame_picture(draw_lesion(number), rule)
+        if kind == DERMOSCOPY:
+            yield draw_lesion(number)
+        else:
+            yield draw_photograph(number, kind=RASHES[number % len(RASHES)], width_px=320, height_px=240)
+
+
+def list_samples() -> list[np.ndarray]:
+    """Return the natural pictures that come with scikit-image and scikit-learn.
+
+    Raises
+    ------
+    UsageError
+        If scikit-image is not installed.
+    """
+    try:
+        from skimage import data as samples  # a developer's package, used here alone
+    except ImportError as error:
+        raise UsageError("The gate is fitted with scikit-image: pip install -r requirements-dev.txt.") from error
+    from sklearn.datasets import load_sample_images
+
+    found = [_as_colour(getattr(samples, name)()) for name in _SAMPLES]
+    return [*found, *(np.asarray(picture) for picture in load_sample_images().images)]
 
 
 def _wreck(frame: np.ndarray, wreck: str, rng: np.random.Generator) -> np.ndarray:
@@ -255,7 +277,7 @@ def _push_aside(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return pushed
 
 
-def _draw_documents(rng: np.random.Generator, count: int = 120) -> Iterator[np.ndarray]:
+def draw_documents(rng: np.random.Generator, count: int = 120) -> Iterator[np.ndarray]:
     """Draw pages of text, flat colours, noise and gradients, in turn."""
     for number in range(count):
         if number % 4:
@@ -281,22 +303,13 @@ def _draw_documents(rng: np.random.Generator, count: int = 120) -> Iterator[np.n
 def _show_parts(picture: np.ndarray, kind: str, rng: np.random.Generator) -> list[np.ndarray]:
     """Return what of a picture that is no dermoscopy is looked at."""
     if kind == "natural":
-        return [_cut(picture, rng) for _ in range(_CROPS)]
+        return [cut_part(picture, rng) for _ in range(_CROPS)]
     if kind == "photographs":
-        return [_cut(picture, rng), _cover_mark(picture)]
+        return [cut_part(picture, rng), cover_mark(picture, _MARK)]
     return [picture]
 
 
-def _cover_mark(picture: np.ndarray) -> np.ndarray:
-    """Return a whole photograph with its lower left corner, where the owner's mark is, covered by the other corner."""
-    height, width = picture.shape[:2]
-    top, across = int(height * 0.62), int(width * 0.36)
-    covered = picture.copy()
-    covered[top:, :across] = picture[top:, width - across :][:, ::-1]
-    return covered
-
-
-def _cut(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def cut_part(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Cut a 4:3 part that leaves out the lower corners, where photographs carry the mark of their owner."""
     height, width = picture.shape[:2]
     tall = max(int(height * rng.uniform(0.5, 0.66)), 1)
@@ -312,17 +325,17 @@ def _as_colour(picture: np.ndarray) -> np.ndarray:
     return picture[..., :3] if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
 
 
-def _list_runs(folder: Path) -> list[list[Path]]:
+def list_runs(folder: Path) -> list[list[Path]]:
     """Return the picture files of a folder in two halves, by runs of neighbours, which are often one patient's."""
     files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
     halves = [[path for number, path in enumerate(files) if number // _RUN % 2 == half] for half in (0, 1)]
     for half in halves:
-        if next(iter(_decode_files(half)), None) is None:
+        if next(iter(decode_files(half)), None) is None:
             raise UsageError(f"{folder} holds too few pictures to fit a gate on: {len(files)}.")
     return halves
 
 
-def _decode_files(files: Iterable[Path]) -> Iterator[np.ndarray]:
+def decode_files(files: Iterable[Path]) -> Iterator[np.ndarray]:
     for path in files:
         with contextlib.suppress(PictureError, OSError):
             yield decode_picture(path.read_bytes())

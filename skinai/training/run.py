@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -86,7 +86,7 @@ class RunData:
     frames : dict
         Subset name to its frames.
     data_hash : str
-        SHA-256 over the ids, subsets, diagnoses and contents of these pictures.
+        SHA-256 over the ids, subsets, diagnoses and contents of these pictures, and the mark that is covered in them.
     unreadable : dict
         `image_id` to the reason, for the pictures left out.
     remarks : tuple of Remark
@@ -106,6 +106,8 @@ def train_model(
     *,
     resume: bool = False,
     by_picture: bool = False,
+    licence: str | None = None,
+    notes: Sequence[str] = (),
     verbose: bool = True,
     say: Callable[[str], object] = print,
 ) -> Bundle:
@@ -123,6 +125,10 @@ def train_model(
         Go on with the interrupted run in `out`.
     by_picture : bool
         The split is by picture and leaks on purpose; see :func:`skinai.data.split.split_pictures`.
+    licence : str, optional
+        Under which terms the weights may be used; default: what follows from the data.
+    notes : sequence of str
+        What else is to be known of the data, a sentence each; shown on the model card and on the About page.
     verbose : bool
         Show progress bars.
     say : callable
@@ -182,7 +188,8 @@ def train_model(
             "listed": len(data.table),
             "train": len(train.truth),
             "valid": len(valid.truth),
-        },
+        }
+        | ({} if data.mark is None else {"mark": list(data.mark)}),
         "training": {
             "configuration": config.as_dict(),
             "epochs": len(history),
@@ -195,7 +202,8 @@ def train_model(
         },
         "calibration": calibration.as_dict() | {"tried_on_valid": calibrations},
         "versions": list_versions(),
-        "licence": describe_licence(data.labels),
+        "licence": licence or describe_licence(data.labels),
+        "notes": list(notes),
     }
     head = model.get_layer(LOGITS).get_weights()[0] if architecture.is_pooled else None
     bundle = write_folder(model, architecture.frame, out, data, split, run, facts, head=head)
@@ -247,7 +255,7 @@ def look_at_test(
     run = load_run_data(data, split, bundle.frame, subsets=("test",), verbose=verbose)
     for remark in run.remarks:
         say(remark.sentence)
-    _log_look(folder, bundle, pictures=len(run.frames["test"].table), purpose=purpose)
+    log_look(folder, bundle, pictures=len(run.frames["test"].table), purpose=purpose)
     gates = read_gates(folder, fingerprint=bundle.fingerprint)
     write_folder_predictions(folder, run.frames["test"], data.labels, "test", gates=gates)
     write_folder_cases(folder, run.frames["test"])
@@ -279,18 +287,21 @@ def describe_cases(folder: Path, data: DataFolder) -> None:
 
 
 def with_labels_of(bundle: Bundle, data: DataFolder) -> DataFolder:
-    """Return the data with the model's label set, which knows its malignant classes.
+    """Return the data with the model's label set, which knows its malignant classes, and with the mark that it covered.
 
     Raises
     ------
     UsageError
-        If the data have other classes than the model.
+        If the data have other classes than the model, or another mark.
     """
     if data.labels.codes != bundle.labels.codes:
         raise UsageError(
             f"{bundle.name} has the classes {list(bundle.labels.codes)} and the data have {list(data.labels.codes)}."
         )
-    return replace(data, labels=bundle.labels)
+    if data.mark is not None and data.mark != bundle.mark:
+        covered = "no mark" if bundle.mark is None else f"the mark {list(bundle.mark)}"
+        raise UsageError(f"{bundle.name} was trained with {covered} covered, not with {list(data.mark)}.")
+    return replace(data, labels=bundle.labels, mark=bundle.mark)
 
 
 def remove_weights(folder: Path) -> None:
@@ -329,7 +340,7 @@ def write_folder_predictions(
 def load_run_data(
     data: DataFolder, split: pd.DataFrame, rule: FrameRule, *, subsets: tuple[str, ...], verbose: bool = False
 ) -> RunData:
-    """Decode the pictures of the named subsets."""
+    """Decode the pictures of the named subsets, with the mark of the data covered."""
     rows = data.present.merge(split[["image_id", "group", "subset"]], on="image_id", how="left")
     remarks = list(data.remarks)
     outside = rows.loc[rows["subset"].isna(), "image_id"]
@@ -339,11 +350,14 @@ def load_run_data(
         )
     rows = rows[rows["subset"].isin(subsets)]
     bar = keras.utils.Progbar(len(rows), unit_name="picture", verbose=int(verbose and sys.stdout.isatty()))
-    loaded = load_frames(rows.reset_index(drop=True), rule, cache=frame_cache(), on_progress=bar.update)
+    rows = rows.reset_index(drop=True)
+    loaded = load_frames(rows, rule, mark=data.mark, cache=frame_cache(), on_progress=bar.update)
     for image_id, reason in loaded.unreadable.items():
         remarks.append(_unreadable_remark(image_id, reason))
     frames = {}
     digest = hashlib.sha256()
+    if data.mark is not None:
+        digest.update(f"mark {list(data.mark)}\n".encode())
     for subset in subsets:
         mask = (loaded.table["subset"] == subset).to_numpy()
         if not mask.any():
@@ -387,7 +401,7 @@ def check_out(out: Path, *, resume: bool) -> None:
 def _add_unreadable_test_pictures(run: RunData, data: DataFolder, split: pd.DataFrame) -> RunData:
     """Find the test pictures that cannot be decoded, so that they are told and not counted; nothing is predicted."""
     rows = data.present[data.present["image_id"].isin(split.loc[split["subset"] == "test", "image_id"])]
-    unreadable = load_frames(rows, FrameRule(32, 24), cache=frame_cache()).unreadable
+    unreadable = load_frames(rows, FrameRule(32, 24), mark=data.mark, cache=frame_cache()).unreadable
     remarks = tuple(_unreadable_remark(image_id, reason) for image_id, reason in unreadable.items())
     return replace(run, unreadable=run.unreadable | unreadable, remarks=run.remarks + remarks)
 
@@ -461,8 +475,8 @@ def _write_probe(out: Path) -> np.ndarray:
     return probe
 
 
-def _log_look(folder: Path, bundle: Bundle, *, pictures: int, purpose: str) -> None:
-    """Append to the list of looks before the look is taken, so that an interrupted one counts too."""
+def log_look(folder: Path, bundle: Bundle, *, pictures: int, purpose: str) -> None:
+    """Append to the list of looks beside a model folder before one is taken, so that an interrupted one counts too."""
     path = folder.resolve().parent / LOOKS_FILE
     text = path.read_text(encoding="utf-8") if path.exists() else _LOOKS_HEAD
     now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -30,10 +30,23 @@ CATEGORIES = {
 }
 
 
-def pick_colours(labels: LabelSet) -> dict[str, str]:
-    """Return one colour a class: HAM10000's own, and the same palette over again for a user's classes."""
+# What is laid over the palette once it has been used up, and once more.
+_PATTERNS = ("", "/", "x", ".")
+
+
+def pick_colours(labels: LabelSet) -> dict[str, tuple[str, str]]:
+    """Return a colour and a pattern a class: HAM10000's own colours, and the palette over again for other classes.
+
+    From the eighth class on a pattern tells apart what has the same colour.
+    """
     others = list(CATEGORIES.values())
-    return {label.code: CATEGORIES.get(label.code, others[index % len(others)]) for index, label in enumerate(labels)}
+    return {
+        label.code: (
+            CATEGORIES.get(label.code, others[index % len(others)]),
+            _PATTERNS[index // len(others) % len(_PATTERNS)],
+        )
+        for index, label in enumerate(labels)
+    }
 
 
 def palette() -> Palette:
@@ -110,7 +123,8 @@ def draw_facet(
                     x=counts[code],
                     name=labels.by_code(code).name,
                     marker={
-                        "color": class_colours[code],
+                        "color": class_colours[code][0],
+                        "pattern": {"shape": class_colours[code][1], "fillmode": "overlay"},
                         "opacity": strength,
                         "line": {"width": 0.5, "color": "rgba(127,127,127,0.6)"},
                     },
@@ -125,7 +139,7 @@ def draw_facet(
         figure.update_layout(barmode="stack", legend=legend)
     figure.update_yaxes(autorange="reversed", automargin=True, fixedrange=True, type="category")
     figure.update_xaxes(title=unit, fixedrange=True, tickformat=",")
-    legend_px = 0 if labels is None else 110
+    legend_px = 0 if labels is None else 30 + 20 * math.ceil(len(labels) / 2)
     return frame_figure(figure, colours, height=110 + legend_px + 30 * max(len(counts), 3), bottom=45 + legend_px)
 
 
@@ -333,7 +347,7 @@ def _draw_bars(
     )
     figure.update_yaxes(autorange="reversed", automargin=True, fixedrange=True, type="category")
     figure.update_xaxes(fixedrange=True)
-    return frame_figure(figure, colours, height=340)
+    return frame_figure(figure, colours, height=60 + 40 * len(names))
 
 
 def _as_shares(figure: go.Figure) -> go.Figure:

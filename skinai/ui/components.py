@@ -32,15 +32,38 @@ def show_notice() -> None:
     st.html(f'<div role="note" style="{_NOTICE_STYLE}">{html.escape(wording.NOTICE)}</div>')
 
 
+def choose_model() -> Bundle:
+    """Let the visitor choose one of the models at hand, and keep the choice in the address; return its description.
+
+    Raises
+    ------
+    ModelError
+        If the folder is refused.
+    """
+    kinds = list(resources.list_models())
+    if len(kinds) < 2:
+        return resources.load_bundle_in_use()
+    chosen = st.segmented_control(
+        wording.MODEL_LABEL,
+        kinds,
+        default=kinds[0],
+        format_func=wording.MODEL_NAMES.__getitem__,
+        required=True,
+        key="model",
+        bind="query-params",
+    )
+    return resources.load_bundle_in_use(chosen)
+
+
 def show_footer() -> None:
-    """Show which model answers on this installation, on every page."""
+    """Show which models answer on this installation, on every page."""
     try:
-        bundle = resources.load_bundle_in_use()
-        model = f"Model {bundle.name}, fingerprint {bundle.fingerprint}."
+        bundles = [resources.load_bundle_in_use(kind) for kind in resources.list_models()]
+        models = " ".join(f"Model {bundle.name}, fingerprint {bundle.fingerprint}." for bundle in bundles)
     except SkinaiError:
-        model = "No usable model."
+        models = "No usable model."
     st.divider()
-    st.markdown(f"{model} skinai {__version__}. {wording.NOT_A_DEVICE}")
+    st.markdown(f"{models} skinai {__version__}. {wording.NOT_A_DEVICE}")
 
 
 def stop_with(sentence: str, error: SkinaiError) -> None:

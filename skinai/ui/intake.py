@@ -19,7 +19,7 @@ from skinai.labels import Label
 from skinai.model.bundle import Bundle
 from skinai.serving.assessment import MOST_PICTURES
 from skinai.ui import resources
-from skinai.ui.examples import DRAWN
+from skinai.ui.examples import DRAWN, PHOTOGRAPHS
 from skinai.ui.paste import MAX_PASTED_MB, ask_for_pasted
 
 FILE, PASTE, CAMERA, EXAMPLE, HOLDOUT = ("A file", "Paste", "The camera", "A drawn example", "A holdout picture")
@@ -51,19 +51,28 @@ class GivenPicture:
     number: int = 1
 
 
-def ask_for_pictures(bundle: Bundle) -> list[GivenPicture]:
-    """Return the visitor's pictures of one lesion; empty while there is none that can be read."""
+def ask_for_pictures(bundle: Bundle, *, photographs: bool) -> list[GivenPicture]:
+    """Return the visitor's pictures of one lesion; empty while there is none that can be read.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        The model whose holdout pictures are offered.
+    photographs : bool
+        Whether a model for clinical photographs is at hand too.
+    """
     holdout = resources.list_holdout_pictures(bundle)
     sources = [FILE, PASTE, CAMERA, EXAMPLE, *([HOLDOUT] if holdout else [])]
     source = st.segmented_control(wording.SOURCE_LABEL, sources, default=FILE, required=True, key="source")
     if source == EXAMPLE:
-        name = st.selectbox(wording.EXAMPLE_LABEL, list(DRAWN), key="drawing")
+        offered = [name for name in DRAWN if photographs or name not in PHOTOGRAPHS]
+        name = st.selectbox(wording.EXAMPLE_LABEL, offered, key="drawing")
         st.caption(wording.DRAWN_REMARK)
         return [GivenPicture(DRAWN[name]())]
     if source == HOLDOUT:
         return _ask_for_holdout(holdout, bundle)
     if source == FILE:
-        return _ask_for_files()
+        return _ask_for_files(wording.UPLOAD_ANY_LABEL if photographs else wording.UPLOAD_LABEL)
     if source == PASTE:
         content = ask_for_pasted(
             label=wording.PASTE_LABEL,
@@ -89,10 +98,10 @@ def identify(pictures: Sequence[GivenPicture]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _ask_for_files() -> list[GivenPicture]:
+def _ask_for_files(label: str) -> list[GivenPicture]:
     several = st.toggle(wording.SEVERAL_LABEL, help=wording.SEVERAL_HELP, key="several")
     files = st.file_uploader(
-        wording.UPLOAD_SEVERAL_LABEL if several else wording.UPLOAD_LABEL,
+        wording.UPLOAD_SEVERAL_LABEL if several else label,
         type=UPLOAD_TYPES,
         help=wording.UPLOAD_HELP,
         max_upload_size=wording.MAX_UPLOAD_MB,

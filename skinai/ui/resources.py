@@ -35,9 +35,18 @@ from skinai.evaluation.curves import CURVES_FILE
 from skinai.evaluation.decision import DECISION_FILE
 from skinai.evaluation.report import REPORT_FILE, EvaluationReport, read_report
 from skinai.labels import HAM10000, LabelSet
-from skinai.model.bundle import BUNDLE_FILE, Bundle, find_model_folder, load_bundle, models_folder
+from skinai.model.bundle import (
+    BUNDLE_FILE,
+    Bundle,
+    find_clinical_folder,
+    find_model_folder,
+    load_bundle,
+    models_folder,
+)
 from skinai.model.gates import GATES_FILE
+from skinai.model.router import CLINICAL, DERMOSCOPY, ROUTER_FILE
 from skinai.serving.assessment import Assessor
+from skinai.serving.routing import Desk
 
 LOG = logging.getLogger("skinai.ui")
 
@@ -65,28 +74,56 @@ class HoldoutPicture:
     code: str
 
 
-def load_assessor() -> Assessor:
-    """Return the model in use, loaded once for all visitors; loaded and checked anew once a part has changed.
+def list_models() -> dict[str, Path]:
+    """Return the folders of the models at hand: the one in use under ``"dermoscopy"``, whatever its classes, and with
+    HAM10000's classes the one for clinical photographs under ``"clinical"``.
+
+    Raises
+    ------
+    ModelError
+        If the folder of the model in use is refused.
+    """
+    folder, clinical = find_model_folder(), find_clinical_folder()
+    models = {DERMOSCOPY: folder}
+    if clinical is not None and load_bundle_in_use().labels is HAM10000:
+        models[CLINICAL] = clinical
+    return models
+
+
+def load_desk() -> Desk:
+    """Return the models at hand and the router between them.
+
+    Raises
+    ------
+    ModelError
+        If a folder is refused.
+    """
+    models = list_models()
+    clinical = load_assessor(models[CLINICAL]) if CLINICAL in models else None
+    return Desk.join(load_assessor(models[DERMOSCOPY]), clinical)
+
+
+def load_assessor(folder: Path) -> Assessor:
+    """Return a model, loaded once for all visitors; loaded and checked anew once a part has changed.
 
     Raises
     ------
     ModelError
         If the folder is refused.
     """
-    folder = find_model_folder()
-    parts = (BUNDLE_FILE, DECISION_FILE, GATES_FILE)
+    parts = (BUNDLE_FILE, DECISION_FILE, GATES_FILE, ROUTER_FILE)
     return _load_assessor(str(folder), tuple(_changed_at(folder / part) for part in parts))
 
 
-def load_bundle_in_use() -> Bundle:
-    """Return the description of the model in use.
+def load_bundle_in_use(kind: str = DERMOSCOPY) -> Bundle:
+    """Return the description of one of the models at hand.
 
     Raises
     ------
     ModelError
         If the folder is refused.
     """
-    folder = find_model_folder()
+    folder = find_model_folder() if kind == DERMOSCOPY else list_models()[kind]
     return _load_bundle(str(folder), _changed_at(folder / BUNDLE_FILE))
 
 
@@ -321,7 +358,7 @@ def _changed_at(path: Path) -> int:
         return 0
 
 
-@st.cache_resource(max_entries=1, show_spinner="Loading and checking the model")
+@st.cache_resource(max_entries=2, show_spinner="Loading and checking the model")
 def _load_assessor(folder: str, changed_at: tuple[int, ...]) -> Assessor:
     assessor = Assessor.load(folder)
     # Streamlit collects garbage after every script run; what is loaded by now never becomes garbage.

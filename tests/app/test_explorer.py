@@ -281,7 +281,7 @@ def test_a_folder_a_class_is_explored_like_any_other(tmp_path, monkeypatch):
     app = open_page()
     assert "**6 pictures are here**" in texts(app)
     app.toggle(key="tables").set_value(True).run()
-    assert app.table[0].value["Diagnosis"].tolist() == ["dark\\_spot", "red spot"]
+    assert app.table[0].value["Diagnosis"].tolist() == ["dark\\_spot", "Red spot"]
     assert app.segmented_control(key="unit").options == ["pictures"]
     for section in ("columns", "gallery", "audit", "split"):
         app.segmented_control(key="part").set_value(section).run()

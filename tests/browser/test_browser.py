@@ -130,6 +130,7 @@ def read_rows(page):
     return rows.all_inner_texts()
 
 
+@pytest.mark.alone
 def test_an_upload_shows_seven_probabilities_within_2_seconds(page, server):
     open_page(page, server)
     start = time.monotonic()
@@ -220,6 +221,7 @@ def test_two_visitors_never_see_each_others_picture(browser, server):
     assert seen[0][1] != seen[1][1]
 
 
+@pytest.mark.alone
 @pytest.mark.data
 def test_an_uploaded_ham10000_test_picture_is_answered(page, server, real_data, shipped_model):
     from skinai.data.metadata import read_data_folder
@@ -326,6 +328,7 @@ def test_clinician_first_by_keyboard(page, server):
     assert len(read_rows(page)) == 7
 
 
+@pytest.mark.alone
 def test_fifty_pictures_take_at_most_10_seconds_and_failures_are_listed(page, server):
     page.goto(f"{server}/batch")
     page.get_by_text(wording.BATCH_EMPTY).wait_for(timeout=20_000)
@@ -375,6 +378,7 @@ def test_the_first_visitor_of_a_deep_link_is_not_told_that_there_is_no_such_page
     context.close()
 
 
+@pytest.mark.alone
 def test_the_report_card_is_there_within_2_seconds_without_any_picture(browser, fresh_server):
     """All figures, tables and charts, the first visit or one of the two after it."""
     seconds = []

@@ -144,6 +144,7 @@ def seconds_to_rest(page):
     return page.evaluate("(window.changed - window.acted) / 1000")
 
 
+@pytest.mark.alone
 @pytest.mark.data
 def test_ten_thousand_rows_are_filtered_and_drawn_again_quickly(page, with_real_data):
     """From the click to the last change of any of the charts; the best of three, since other work may run beside."""
@@ -163,6 +164,7 @@ def test_ten_thousand_rows_are_filtered_and_drawn_again_quickly(page, with_real_
     assert min(seconds) < 1.5 * slowness()
 
 
+@pytest.mark.alone
 @pytest.mark.data
 def test_the_gallery_of_ten_thousand_rows_is_filtered_quickly(page, with_real_data):
     """From the key that removes a filter to the last of the new thumbnails."""
@@ -179,6 +181,7 @@ def test_the_gallery_of_ten_thousand_rows_is_filtered_quickly(page, with_real_da
     assert min(seconds) < 0.3 * slowness()
 
 
+@pytest.mark.alone
 @pytest.mark.data
 def test_the_gallery_of_the_real_data_opens_and_says_what_the_model_answered(page, with_real_data):
     page.goto(f"{with_real_data}/data?part=Gallery&filter=Subset+of+the+split:+test&filter=Diagnosis:+Melanoma")

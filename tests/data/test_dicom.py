@@ -131,6 +131,7 @@ def test_damaged_files_raise_picture_errors_only(lesion):
         read_identifiers(one)
 
 
+@pytest.mark.alone
 def test_what_costs_far_more_than_its_bytes_is_refused_before_it_is_parsed(lesion):
     content = write_dicom(lesion)
     items = b"\xfe\xff\x00\xe0\0\0\0\0" * 500_000

@@ -9,7 +9,15 @@ import pytest
 from conftest import encode
 from PIL import Image, ImageCms, ImageOps
 
-from skinai.data.images import FrameRule, decode_picture, encode_preview, frame_picture, read_picture
+from skinai.data.images import (
+    FrameRule,
+    check_mark,
+    cover_mark,
+    decode_picture,
+    encode_preview,
+    frame_picture,
+    read_picture,
+)
 from skinai.errors import PictureError
 
 
@@ -261,3 +269,51 @@ def test_a_preview_is_small_and_without_metadata():
     assert not image.getexif()
     assert "icc_profile" not in image.info
     assert "comment" not in image.info
+
+
+@pytest.mark.parametrize("size", [(40, 60), (41, 61), (33, 97)])
+def test_a_mark_is_covered_by_the_other_side_mirrored(size):
+    height, width = size
+    picture = np.random.default_rng(5).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    before = picture.copy()
+    covered = cover_mark(picture, (0.0, 0.5, 0.5, 0.8))
+    top, bottom, across = int(height * 0.5), int(height * 0.8), int(width * 0.5)
+    assert (covered[top:bottom, :across] == picture[top:bottom, ::-1][:, :across]).all()
+    assert (covered[top:bottom, across:] == picture[top:bottom, across:]).all()
+    assert (covered[:top] == picture[:top]).all()
+    assert (covered[bottom:] == picture[bottom:]).all()
+    assert (picture == before).all()
+    right = cover_mark(picture, (0.75, 0.0, 1.0, 0.5))
+    across = int(width * 0.75)
+    assert (right[:top, across:] == picture[:top, ::-1][:, across:]).all()
+    assert (right[:top, :across] == picture[:top, :across]).all()
+    assert (right[top:] == picture[top:]).all()
+
+
+@pytest.mark.parametrize("mark", [(0, 0.62, 0.36, 1), (0.5, 0, 1, 1), (0, 0, 0.5, 0.01), ("0", "0.5", "0.25", "1")])
+def test_a_mark_at_an_edge_can_be_covered(mark):
+    assert check_mark(mark) == tuple(float(value) for value in mark)
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        (0.1, 0.6, 0.4, 1),
+        (0, 0.6, 0.6, 1),
+        (0.4, 0.6, 1, 1),
+        (0, 0.6, 1, 1),
+        (0, 0.6, 0, 1),
+        (1, 0.6, 1, 1),
+        (0, 0.8, 0.3, 0.8),
+        (0, -0.1, 0.3, 0.8),
+        (0, 0.1, 0.3, 1.1),
+        (0, float("nan"), 0.3, 1),
+        (0, 0.6, 0.3),
+        (0, 0.6, 0.3, 1, 1),
+        ("0", "0.6", "much", "1"),
+    ],
+)
+def test_a_mark_that_cannot_be_covered_is_a_sentence(mark):
+    with pytest.raises(ValueError, match=r"^A mark is left, top, right and bottom in shares of") as refusal:
+        check_mark(mark)
+    assert str(refusal.value).endswith(f"Received: {', '.join(map(str, mark))}.")

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import encode
+from conftest import ROOT, encode
 from test_tables import REFUSED_TEXT, SAME, WIDER, said, write
 
 from skinai.data.drawing import draw_lesion
@@ -250,8 +250,9 @@ def test_the_label_has_one_of_six_names_the_first_of_them_counts(class_folders, 
     columns = ["label", "group", "condition", "dx", "class", "diagnosis"][first:]
     rows = [[row[0], *(f"{column} {row[1]}" for column in columns)] for row in ROWS]
     own_table.write_bytes(write(["image", *columns], rows))
-    data = read_pictures(class_folders, table_file=own_table)
-    assert data.labels.codes == (f"{columns[0]} Dark", f"{columns[0]} Pale")
+    data = read_pictures(class_folders, table_file=own_table, **LOOKING)
+    assert data.labels.codes == (f"{columns[0]}-Dark", f"{columns[0]}-Pale")
+    assert data.lesions_known == ("group" in columns[1:])
 
 
 def test_a_block_belongs_together_like_a_patient(class_folders, own_table):
@@ -337,3 +338,136 @@ def test_a_table_whose_lesion_ids_are_all_empty_is_warned_about(class_folders, o
     data = read_pictures(class_folders, table_file=own_table)
     assert not data.lesions_known
     assert "no_lesions" in {remark.code for remark in data.remarks}
+
+
+@pytest.mark.parametrize(
+    ("names", "lesion"),
+    [
+        (["label", "group"], "group g"),
+        (["label", "Group", "lesion_id"], "lesion l"),
+        (["label", "group", "patient_id"], "patient p"),
+        (["label", "group", "block"], "patient b"),
+        (["label", "group", "lesion_id", "patient_id"], "patient p"),
+    ],
+)
+def test_a_group_beside_a_label_keeps_together_what_nothing_else_does(class_folders, own_table, names, lesion):
+    values = {"label": lambda row, at: row[1]} | {
+        name: lambda row, at, name=name: f"{name[0].lower()}{at // 2}" for name in names[1:]
+    }
+    rows = [[row[0], *(values[name](row, at) for name in names)] for at, row in enumerate(ROWS)]
+    own_table.write_bytes(write(["image", *names], rows))
+    data = read_pictures(class_folders, table_file=own_table, **LOOKING)
+    assert data.labels.codes == ("Dark", "Pale")
+    assert data.table["lesion_id"].tolist() == [f"{lesion}{at // 2}" for at in range(12)]
+    assert data.lesions_known
+
+
+def test_a_group_counts_in_rows_whose_lesion_is_not_given(class_folders, own_table):
+    rows = [[row[0], row[1], f"g{at // 3}", "" if at % 3 else f"l{at}"] for at, row in enumerate(ROWS)]
+    own_table.write_bytes(write(["image", "label", "group", "lesion_id"], rows))
+    data = read_pictures(class_folders, table_file=own_table, **LOOKING)
+    assert data.table["lesion_id"].head(6).tolist() == [
+        *("lesion l0", "group g0", "group g0", "lesion l3", "group g1", "group g1")
+    ]
+
+
+def test_a_label_with_blanks_gets_a_code_and_a_name(tmp_path):
+    write_pictures(tmp_path / "own", [f"{label}/{n}.jpg" for label in ("zoster", "big  red spot") for n in range(6)])
+    data = read_pictures(tmp_path / "own", malignant=["big  red spot"])
+    assert data.labels.codes == ("big-red-spot", "zoster")
+    assert data.labels.names == ("Big  red spot", "zoster")
+    assert data.labels.malignant_codes == ("big-red-spot",)
+    assert set(data.table["dx"]) == set(data.labels.codes)
+    assert read_pictures(tmp_path / "own", malignant=["big-red-spot"]).labels == data.labels
+
+
+def test_two_labels_with_one_code_are_named(tmp_path):
+    write_pictures(tmp_path / "own", [f"{label}/{n}.jpg" for label in ("red spot", "red-spot", "z") for n in range(6)])
+    with pytest.raises(DataError, match=r"^Classes with the same code 'red-spot': 'red spot', 'red-spot'\."):
+        read_pictures(tmp_path / "own")
+    labels = tmp_path / "labels.csv"
+    labels.write_text("label,code,name\nred spot,rash,\n")
+    assert read_pictures(tmp_path / "own", labels_file=labels).labels.codes == ("rash", "red-spot", "z")
+
+
+def test_a_labels_file_gives_names_codes_and_risks(class_folders, tmp_path):
+    for number, path in enumerate(f"{label}/{at}.jpg" for label in ("brown spot", "odd") for at in range(6)):
+        (class_folders / path).parent.mkdir(exist_ok=True)
+        (class_folders / path).write_bytes(encode(draw_lesion(50 + number, width_px=32, height_px=24)))
+    labels = class_folders / "labels.csv"
+    rows = [
+        ["pale", "", "Pale skin", "", "note"],
+        ["brown spot", "mole", "", "Dermoscopy", ""],
+        ["dark", "", "", "malignant", ""],
+        ["green", "", "", "malignant", ""],
+    ]
+    labels.write_bytes(write(["Label", "code", "NAME", "risk", "other"], rows, delimiter=";"))
+    data = read_pictures(class_folders, labels_file=labels)
+    assert data.labels.codes == ("dark", "mole", "odd", "pale")
+    assert data.labels.names == ("Dark", "Brown spot", "odd", "Pale skin")
+    assert data.labels.malignant_codes == ("dark",)
+    assert data.labels.dermoscopy_codes == ("mole",)
+    assert data.table.loc[data.table["image_id"].str.startswith("brown"), "dx"].unique().tolist() == ["mole"]
+    told = [remark.sentence for remark in data.remarks if remark.code != "no_lesions"]
+    assert told == ["1 labels of labels.csv are not in the data: green."]
+    both = read_pictures(class_folders, labels_file=labels, malignant=["odd", "brown spot"])
+    assert both.labels.malignant_codes == ("dark", "mole", "odd")
+    assert read_pictures(class_folders, labels_file=labels, malignant=["mole"]).labels.malignant_codes == (
+        *("dark", "mole"),
+    )
+    with pytest.raises(DataError, match=r"^Unknown malignant classes: \['green'\]"):
+        read_pictures(class_folders, labels_file=labels, malignant=["green"])
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("name,risk\ndark,malignant\n", r"^Missing columns in labels\.csv: \['label'\]"),
+        ("label,risk\n,malignant\n", r"^labels\.csv has no label in the rows 2\.$"),
+        ("label,name\ndark,a\npale,b\ndark,c\n", r"^labels\.csv has labels twice: dark\.$"),
+        (
+            "label,risk\ndark,bad\n",
+            r"^The class 'dark' in labels\.csv has the risk 'bad'; it is one of benign, malignant, dermoscopy, or",
+        ),
+        ("label,code\ndark,pale\n", r"^Classes with the same code 'pale': 'dark', 'pale'\."),
+        ("label,code\ndark,PALE\n", r"^Two classes differ in upper and lower case only\."),
+        ("label,name\ndark,<b>\n", r"^Names of classes are printable"),
+        ("label,name\ndark,pale\n", r"^Two classes have the same name\."),
+        ("", r"^labels\.csv is not a comma-separated UTF-8 table: it is empty\.$"),
+    ],
+)
+def test_a_labels_file_that_cannot_be_used(class_folders, tmp_path, text, sentence):
+    labels = tmp_path / "labels.csv"
+    labels.write_text(text)
+    with pytest.raises(DataError, match=sentence):
+        read_pictures(class_folders, labels_file=labels)
+
+
+CLINICAL_LABELS = ROOT / "skinai" / "data" / "clinical_labels.csv"
+CLINICAL_GROUPS = ("acne", "bacterial infection", "blistering disease", "eczema", "fungal infection", "lichen planus")
+CLINICAL_GROUPS += ("lupus", "other", "pigmented or keratotic lesion", "psoriasis", "rosacea", "viral infection")
+
+
+def check_clinical_labels(data):
+    assert data.labels.codes == tuple(group.replace(" ", "-") for group in CLINICAL_GROUPS)
+    assert data.labels.by_code("other").name == "Another condition"
+    assert data.labels.by_code("lichen-planus").name == "Lichen planus"
+    assert all(name[0].isupper() for name in data.labels.names)
+    assert data.labels.malignant_codes == ()
+    assert data.labels.dermoscopy_codes == ("pigmented-or-keratotic-lesion",)
+    assert "label_absent" not in {remark.code for remark in data.remarks}
+
+
+def test_the_labels_of_the_clinical_groups_ship(tmp_path):
+    write_pictures(tmp_path / "own", [f"{group}/0.jpg" for group in CLINICAL_GROUPS])
+    check_clinical_labels(read_pictures(tmp_path / "own", labels_file=CLINICAL_LABELS, **LOOKING))
+
+
+@pytest.mark.data
+def test_they_are_those_of_the_real_clinical_photographs(real_data):
+    folder = real_data.parent / "clinical"
+    if not folder.is_dir():
+        pytest.skip("the clinical photographs are not at hand")
+    data = read_pictures(folder, table_file=folder / "photographs.csv", labels_file=CLINICAL_LABELS, for_training=False)
+    check_clinical_labels(data)
+    assert len(data.table) > 3000

@@ -185,7 +185,8 @@ def test_a_shelf_of_conditions_is_read_by_folder_and_by_table(tmp_path):
     plain = read_source(folder, for_training=False)
     assert plain.labels.codes == ("acne-vulgaris", "orf", "scabies")
     table = read_source(folder, table_file=folder / "photographs.csv", for_training=False)
-    assert table.labels.codes == ("acne", "other", "viral infection")
+    assert table.labels.codes == ("acne", "other", "viral-infection")
+    assert table.labels.names == ("acne", "other", "Viral infection")
     assert table.table["lesion_id"].nunique() == 6
     assert {remark.code for remark in table.remarks} == {"few_lesions"}
 
@@ -206,6 +207,6 @@ def test_the_real_clinical_photographs_are_read_by_folder_and_by_table(real_data
     plain = read_source(folder, for_training=False)
     assert {"acne-vulgaris", "vitiligo"} <= set(plain.labels.codes)
     data = read_source(folder, table_file=folder / "photographs.csv", for_training=False)
-    assert "pigmented or keratotic lesion" in data.labels.codes
+    assert "pigmented-or-keratotic-lesion" in data.labels.codes
     assert len(data.table) == len(plain.table) > 3000
     assert data.table["lesion_id"].nunique() < 1000

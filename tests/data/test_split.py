@@ -84,6 +84,27 @@ def test_a_split_that_invents_its_own_lesion_ids_is_refused():
         check_split(honest, table, [(train, test)])
 
 
+def test_groups_that_a_split_was_made_with_stay_when_it_is_checked(tmp_path):
+    table = table_of(60)
+    pairs = [("I00000", "I00010"), ("I00010", "I00300"), ("I00050", "I00060")]
+    write_split(split_lesions(table, pairs), tmp_path / "split.csv")
+    split = read_split(tmp_path / "split.csv")
+    assert split["group"].nunique() == 57
+    assert check_split(split, table, []).equals(split)
+    fewer = table[table["lesion_id"] != "L0000"]
+    left = check_split(split, fewer, []).set_index("image_id")["group"]
+    assert left["I00011"] == left["I00300"] == "L0001"
+    assert left["I00050"] == left["I00060"] == "L0005"
+
+
+def test_a_group_of_a_split_joins_nothing_across_subsets():
+    table = table_of(60)
+    split = split_lesions(table)
+    every = check_split(split.assign(group="x"), table, [])
+    assert every["subset"].equals(split["subset"])
+    assert every.groupby("subset")["group"].nunique().to_dict() == {"test": 1, "train": 1, "valid": 1}
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

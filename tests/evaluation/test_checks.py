@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import make_predictions
+from conftest import make_photograph_predictions, make_predictions
 
 from skinai.artefacts import hash_file
 from skinai.data.predictions import read_predictions, write_predictions
@@ -35,8 +35,8 @@ def run(folder, **changes):
     return {check.code: check for check in check_folder(folder, report, fingerprint=fingerprint)}
 
 
-def run_table(table, **options):
-    report = evaluate_table(table, model_name="x")
+def run_table(table, *, labels=HAM10000, **options):
+    report = evaluate_table(table, model_name="x", labels=labels)
     return {check.code: check for check in check_table(table, report, **options)}
 
 
@@ -278,3 +278,33 @@ def test_perfect_probabilities_are_not_called_miscalibrated_for_being_few():
         assert float(check.finding.split()[4].rstrip(";")) > 0.03
         alarms += check.state == "issue"
     assert alarms <= 3
+
+
+def test_no_check_speaks_of_lesions_where_no_class_is_malignant(photographs, twelve_class_folder):
+    table = make_photograph_predictions(photographs)
+    split = pd.DataFrame({"image_id": table["image"], "lesion_id": table["lesion"], "group": table["group"]})
+    found = [
+        *run_table(table, labels=photographs, split=split.assign(subset="test")).values(),
+        *run_table(table, labels=photographs, split=split.assign(subset=["test", "train"] * 150)).values(),
+        *check_folder(
+            twelve_class_folder,
+            read_report(twelve_class_folder, photographs),
+            fingerprint=load_bundle(twelve_class_folder).fingerprint,
+        ),
+    ]
+    said = " ".join(f"{check.title} {check.finding} {check.advice}" for check in found)
+    for word in ("lesion", "malignant", "melanoma", "0 thresholds"):
+        assert word not in said.replace("pigmented-or-keratotic-lesion", "")
+    assert f"None of the {table['lesion'].nunique()} cases of test is in train or valid." in said
+    assert "Split by case and train anew" in said
+    assert "The prediction sets and the margin come out the same" in said
+    assert not [check.code for check in found[-len(TITLES) :] if check.voiding]
+
+
+def test_two_swapped_columns_of_twelve_are_found(photographs):
+    table = make_photograph_predictions(photographs, pictures=1200)
+    assert run_table(table, labels=photographs)["label_map"].state == "passed"
+    swapped = table.assign(ECZEMA=table["FUNGAL-INFECTION"], **{"FUNGAL-INFECTION": table["ECZEMA"]})
+    check = run_table(swapped, labels=photographs)["label_map"]
+    assert check.voiding
+    assert "the column of eczema answers like fungal-infection" in check.finding

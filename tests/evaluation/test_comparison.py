@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from conftest import make_photograph_predictions
 
 from skinai.data.predictions import read_predictions, write_predictions
 from skinai.errors import DataError
@@ -47,6 +48,24 @@ def test_a_model_that_is_always_right_wins_with_an_interval_above_zero(two):
     assert result.mcnemar.only_first == 0
     # Exact and two-sided: all k lesions on one side come about by chance with 2 / 2^k.
     assert result.mcnemar.p_value == pytest.approx(min(1, 2 / 2**result.mcnemar.only_second))
+
+
+def test_a_patient_with_two_diseases_is_compared_for_each_of_them(photographs, tmp_path):
+    """Averaged over both, the answers would be right for one of them at most."""
+    table = make_photograph_predictions(photographs)
+    columns = list(photographs.isic_order)
+    perfect = table.copy()
+    perfect[columns] = np.eye(len(columns))[[photographs.index(code) for code in table["truth"]]]
+    for name, one in (("a", table), ("b", perfect)):
+        (tmp_path / name).mkdir()
+        write_predictions(one, tmp_path / name / "predictions_valid.csv")
+    found = compare_predictions(tmp_path / "a", tmp_path / "b", labels=photographs)
+    pairs = table.groupby(["lesion", "truth"]).ngroups
+    assert pairs > table["lesion"].nunique()
+    assert found.mcnemar.lesions == pairs
+    assert found.mcnemar.only_first == 0
+    assert found.unit == "case"
+    assert "malignant_auc" not in found.overall
 
 
 def test_other_pictures_are_not_compared(two):

@@ -29,6 +29,16 @@ def test_the_figures_equal_scikit_learns(answers):
     assert metrics.weighted_f1(confusion) == pytest.approx(reference.f1_score(truth, chosen, average="weighted"))
 
 
+def test_the_truth_is_among_the_first_as_often_as_scikit_learn_finds_and_of_equals_the_first_counts():
+    rng = np.random.default_rng(9)
+    truth, probabilities = rng.integers(0, 6, 400), rng.dirichlet(np.ones(6), 400)
+    for count in (1, 2, 3):
+        expected = reference.top_k_accuracy_score(truth, probabilities, k=count)
+        assert metrics.top_hits(probabilities, truth, count).mean() == pytest.approx(expected)
+    alike = np.full((5, 5), 0.2)
+    assert metrics.top_hits(alike, np.arange(5), 3).tolist() == [True, True, True, False, False]
+
+
 def test_what_is_undefined_is_nan_and_neither_0_nor_1():
     confusion = np.array([[3, 1, 0], [2, 0, 0], [0, 0, 0]])
     np.testing.assert_array_equal(metrics.precision(confusion), [0.6, 0.0, np.nan])

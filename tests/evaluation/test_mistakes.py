@@ -1,6 +1,6 @@
 """Mistakes are listed by cell, and missed melanomas come first."""
 
-from conftest import make_predictions
+from conftest import make_photograph_predictions, make_predictions
 
 from skinai.evaluation.mistakes import list_cell, rank_mistakes
 
@@ -19,3 +19,11 @@ def test_a_cell_holds_the_pictures_of_one_truth_and_one_answer():
     assert list_cell(table, "mel", "nv")["image"].tolist() == ["I000", "I001"]
     assert list_cell(table, "mel", "mel")["image"].tolist() == ["I003"]
     assert list_cell(table, "df", "nv").empty
+
+
+def test_where_no_class_is_malignant_the_most_certain_mistake_comes_first(photographs):
+    wrong = rank_mistakes(make_photograph_predictions(photographs), photographs)
+    assert len(wrong) > 50
+    assert set(wrong["kind"]) == {"other mistake"}
+    assert wrong["certainty"].is_monotonic_decreasing
+    assert (wrong["truth"] != wrong["answer"]).all()

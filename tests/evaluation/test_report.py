@@ -8,13 +8,20 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SHIPPED_MODELS
+from conftest import SHIPPED_REPORTS, make_photograph_predictions, make_predictions
 
 from skinai.errors import DataError
 from skinai.evaluation.decision import fit_decision, read_decision
 from skinai.evaluation.estimate import Estimate
-from skinai.evaluation.report import KINDS, evaluate_predictions, read_report, write_report
-from skinai.labels import HAM10000
+from skinai.evaluation.report import (
+    KINDS,
+    SCORES,
+    evaluate_predictions,
+    evaluate_table,
+    read_report,
+    write_report,
+)
+from skinai.labels import HAM10000, build_label_set
 from skinai.model.bundle import load_bundle, models_folder
 
 
@@ -147,6 +154,7 @@ def test_the_shipped_report_follows_from_the_shipped_predictions(shipped_model):
     assert stored.fingerprint == bundle.fingerprint
 
 
+@pytest.mark.alone
 @pytest.mark.shipped
 def test_a_report_of_1500_pictures_takes_under_10_seconds(shipped_model):
     """2,000 draws of whole lesions for every figure; on an idle machine it takes about 4 s."""
@@ -171,7 +179,7 @@ def test_the_shipped_model_keeps_its_promise(shipped_model):
 @pytest.mark.shipped
 def test_every_look_at_test_is_in_the_log(shipped_model):
     log = (shipped_model.parent / "TEST_LOG.md").read_text().splitlines()
-    for name in SHIPPED_MODELS:
+    for name in SHIPPED_REPORTS:
         fingerprint = load_bundle(shipped_model.parent / name).fingerprint
         looks = [line for line in log if f"| {fingerprint} |" in line]
         # The probabilities were looked at once; a gate that is fitted anew looks again, for its refusals alone.
@@ -190,7 +198,7 @@ def test_calibration_brought_the_error_down_to_what_was_promised(shipped_model):
     assert (kept["temperature"], kept["offset"]) == (calibration["temperature"], list(calibration["offset"]))
 
 
-@pytest.mark.parametrize("name", SHIPPED_MODELS)
+@pytest.mark.parametrize("name", SHIPPED_REPORTS)
 def test_every_interval_holds_its_figure(name):
     report = read_report(models_folder() / name)
     figures = [*report.overall.values(), *report.scores.values(), *report.decision.values()]
@@ -198,3 +206,65 @@ def test_every_interval_holds_its_figure(name):
     assert len(figures) > 40
     for estimate in figures:
         assert np.isnan(estimate.value) or estimate.low <= estimate.value <= estimate.high
+
+
+def test_top_3_accuracy_is_the_one_worked_by_hand_and_its_baseline_is_the_three_most_frequent():
+    labels = build_label_set("five", ["a", "b", "c", "d", "e"])
+    rows = {"a": 5, "b": 4, "c": 1, "d": 2, "e": 3}
+    truths = [code for code, count in rows.items() for _ in range(count)]
+    table = make_predictions(truths, mel=np.zeros(len(truths)))
+    # b, c and d are the most probable ones of every picture; a and e never are.
+    for code, value in zip(labels.isic_order, (0.1, 0.3, 0.25, 0.3, 0.05), strict=True):
+        table[code] = value
+    report = evaluate_table(table, model_name="x", labels=labels)
+    found, baseline = report.scores["top3_accuracy"], report.baseline["top3_accuracy"]
+    assert (found.value, found.n) == (pytest.approx(7 / 15, abs=1e-6), 15)
+    assert (baseline.value, baseline.n) == (pytest.approx(12 / 15, abs=1e-6), 15)
+    assert report.baseline_code == "a"
+    for one in (found, baseline):
+        assert 0 < one.low < one.value < one.high < 1
+    again = report.as_dict()
+    assert again["scores"]["top3_accuracy"]["value"] == found.value
+    assert again["baseline"]["top3_accuracy"]["value"] == baseline.value
+
+
+def test_top_3_accuracy_is_not_applicable_with_fewer_than_five_classes():
+    labels = build_label_set("four", ["a", "b", "c", "d"])
+    table = make_predictions(["a", "b", "c", "d"] * 3, mel=np.zeros(12))
+    for code in labels.isic_order:
+        table[code] = 0.25
+    report = evaluate_table(table, model_name="x", labels=labels)
+    for figures in (report.scores, report.baseline):
+        assert str(figures["top3_accuracy"]) == "not applicable"
+
+
+def test_a_top_3_accuracy_is_at_least_the_accuracy_and_drawn_by_lesion(report):
+    assert report.overall["accuracy"].value <= report.scores["top3_accuracy"].value <= 1
+    assert report.scores["top3_accuracy"].n == report.pictures
+
+
+def test_twelve_classes_of_which_none_is_malignant_have_every_figure_but_the_malignant_ones(photographs):
+    table = make_photograph_predictions(photographs)
+    report = evaluate_table(table, model_name="x", labels=photographs)
+    shown = report.applicable_scores
+    assert set(SCORES) - set(shown) == {name for name in SCORES if name.startswith("malignant_")}
+    assert all(np.isnan(report.scores[name].value) for name in set(SCORES) - set(shown))
+    assert np.isfinite([one.low for one in [*shown.values(), *report.overall.values()]]).all()
+    assert report.as_dict()["intervals"]["method"] == "percentile bootstrap by case"
+    assert (report.pictures, report.lesions) == (300, table["lesion"].nunique())
+    # A patient with two diseases is a case of both.
+    assert sum(report.class_lesions.values()) > report.lesions
+    for kind in ("confusion", "classes", "calibration", "coverage_risk", "subgroups"):
+        assert report.figure(kind).data
+    with pytest.raises(KeyError):
+        report.frame("decision_curve")
+
+
+def test_a_matrix_of_long_codes_is_higher_and_its_heads_are_turned(photographs, report):
+    table = make_photograph_predictions(photographs)
+    long = evaluate_table(table, model_name="x", labels=photographs)
+    small, large = (one.figure("confusion").layout for one in (report, long))
+    assert small.xaxis.tickangle is None
+    assert large.xaxis.tickangle < 0
+    assert large.height / 12 >= small.height / 7
+    assert long.figure("classes").layout.height / 12 > 40

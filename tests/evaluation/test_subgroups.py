@@ -8,7 +8,7 @@ from conftest import make_predictions
 from skinai.data.cases import COLUMNS
 from skinai.evaluation import metrics
 from skinai.evaluation.subgroups import Subgroup, compute_subgroups, find_gaps, list_parts
-from skinai.labels import HAM10000
+from skinai.labels import HAM10000, build_label_set
 
 
 def compute(table, *, threshold=0.5, cases=None):
@@ -79,6 +79,19 @@ def test_lesions_with_several_pictures_and_picture_quality_are_parts(table):
     assert parts["sharpness"].iloc[[0, 160, 319]].tolist() == ["least sharp third", "middle third", "sharpest third"]
     assert (parts["dark_corners"] == "dark corners").sum() == 40
     assert "sharpness" not in list_parts(table, cases.iloc[1:])
+    # Only a picture through a dermatoscope has dark corners.
+    others = list_parts(table, cases, build_label_set("photographs", ["a", "b"]))
+    assert "dark_corners" not in others
+    assert (others["black_areas"] == "black areas").sum() == 40
+
+
+def test_a_patient_with_lesions_of_both_kinds_counts_in_both():
+    table = make_predictions(["mel", "nv"] * 40, mel=[0.9, 0.1] * 40, sex=["female", "male"] * 40)
+    table["lesion"] = table["group"] = [f"patient {number // 4}" for number in range(80)]
+    table.loc[:1, "sex"] = "female"
+    women = pick(compute(table), "sex", "female")
+    assert (women.pictures, women.lesions) == (41, 20)
+    assert (women.malignant_lesions, women.benign_lesions) == (20, 1)
 
 
 def test_a_part_is_read_back_as_it_was_written(table):

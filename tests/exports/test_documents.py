@@ -253,3 +253,25 @@ def test_names_of_own_classes_are_no_ids(assessor, report):
     assert all(re.fullmatch(r"[A-Za-z0-9\-.]{1,64}", name) for name in names)
     assert "malignant_probability" not in [row["id"] for row in json.loads(made)["contained"]]
     read_pdf(write_pdf(replace(record, answer=answer), [draw_lesion(2)]))
+
+
+def test_a_record_of_photographs_speaks_of_no_lesion_and_of_no_dermoscopy(assessor, report, photographs):
+    picture = draw_lesion(2)
+    record = record_of(assessor, [picture], agreement=assessor.compare_turns(picture), report=report)
+    few = replace(photographs, labels=tuple(replace(label, dermoscopy=False) for label in photographs))
+    prediction = replace(record.answer.prediction, labels=few, probabilities=np.full(12, 1 / 12, np.float32))
+    answer = replace(record.answer, prediction=prediction, plausible=(), calls=())
+    agreement = replace(record.agreement, tops=(few.labels[0],) * 4, malignant=(0.0,) * 4)
+    record = replace(record, answer=answer, agreement=agreement, holdout={})
+    made = documents(record, [picture])
+    text = read_pdf(made["pdf"])
+    assert text.startswith("Record of a model's answer for pictures of the skin")
+    assert all(name in text for name in photographs.names)
+    assert wording.NONE_MALIGNANT_REMARK in text
+    assert "The model knows 12 classes" in text
+    assert json.loads(made["json"])["turned_versions"]["malignant_probability"] is None
+    for shown in (text, made["json"].decode(), made["fhir"].decode(), made["csv"].decode()):
+        for known in (*photographs.codes, *photographs.names):
+            shown = shown.replace(known, "")
+        for word in ("lesion", "dermoscop", "seven"):
+            assert word not in shown, word

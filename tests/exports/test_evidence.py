@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
+from skinai import wording
 from skinai.artefacts import hash_file
 from skinai.evaluation.report import KINDS, read_report
 from skinai.exports.card import write_card
@@ -177,3 +178,59 @@ def test_a_folder_without_a_report_gets_no_bundle(small_model, tmp_path):
     (folder / "report.json").unlink()
     with pytest.raises(DataError, match="has not been evaluated yet"):
         build_evidence(folder)
+
+
+def test_twelve_classes_without_a_malignant_one_get_every_document(twelve_class_folder, photographs):
+    facts = read_facts(twelve_class_folder)
+    card, report = write_card(facts), facts.report
+    assert f"| Top-3 accuracy | {report.scores['top3_accuracy']} | 300 |" in card
+    assert f"| {report.baseline['top3_accuracy']} |" in card
+    assert wording.BASELINE_OF_THREE in card
+    said = [wording.NONE_MALIGNANT_REMARK, "no class of this model is marked malignant", "of the malignant lesions"]
+    said += [*photographs.codes, *photographs.names]
+    for known in said:
+        card = card.replace(known, "").replace(known.replace("_", " "), "")
+    for word in ("malignant", "lesion", "melanoma", "naev", "dermoscop"):
+        assert word not in re.sub(r"`[a-z_]+`", "", card).lower(), word
+    assert "looked at with a dermatoscope" in card
+    archive = zipfile.ZipFile(io.BytesIO(build_evidence(twelve_class_folder)))
+    names = [name.removeprefix("twelve/") for name in archive.namelist()]
+    assert "figures/confusion.svg" in names
+    assert not {"figures/roc.svg", "figures/decision_curve.svg", "tables/roc.csv"} & set(names)
+    assert len(pd.read_csv(io.BytesIO(archive.read("twelve/tables/classes.csv")))) == 12
+
+
+def test_a_case_with_two_classes_is_counted_once_in_the_flow(twelve_class_folder):
+    facts = read_facts(twelve_class_folder)
+    assert (facts.flow["lesions_present"] == facts.flow["lesions"]).all()
+    assert facts.summary.lesions == facts.flow["lesions_present"].sum()
+    used = facts.summary.used.groupby("subset")["lesions"].sum()
+    assert used["test"] > facts.flow.set_index("subset").loc["test", "lesions_present"]
+    text = draw_flow(facts).decode()
+    assert f"{facts.report.lesions:,} cases" in text
+    assert "lesion" not in text
+
+
+def test_long_codes_below_a_matrix_are_turned_in_the_svg_too(twelve_class_folder, photographs):
+    report = read_report(twelve_class_folder, photographs)
+    drawn = draw_svg(report.figure("confusion"), title="Confusion").decode()
+    assert drawn.count("rotate(-60") == 12
+    assert all(code in drawn for code in photographs.codes)
+
+
+def test_the_use_of_a_users_own_model_is_told_from_its_folder(twelve_class_folder, own_model_folder):
+    facts = read_facts(twelve_class_folder)
+    assert facts.unrecorded == ("age", "sex", "site")
+    assert f"300 pictures of {facts.report.lesions} cases that it had not seen" in facts.use
+    assert "nothing is recorded of their age, sex, site" in " ".join(facts.not_for)
+    assert any(sentence.startswith("Acne, ") for sentence in facts.not_for)
+    answers = {item.number: f"{item.answer} {item.gap}" for item in fill_clear_derm(facts)}
+    assert answers["7"].strip() == "Nothing is recorded of the patients."
+    assert wording.NONE_MALIGNANT_REMARK in answers["18"]
+    assert wording.OTHER_PICTURES_GAP in answers["15"]
+    assert "Malignant AUC" not in answers["21"]
+    assert "Top-3 accuracy" in answers["21"]
+    assert (
+        "Top-3 accuracy"
+        not in {item.number: item.answer for item in fill_clear_derm(read_facts(own_model_folder))}["21"]
+    )

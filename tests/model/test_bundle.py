@@ -7,7 +7,8 @@ import pytest
 from conftest import SHIPPED_MODELS
 
 from skinai.errors import ModelError
-from skinai.model.bundle import check_probe, find_model_folder, load_bundle, models_folder
+from skinai.labels import build_label_set
+from skinai.model.bundle import check_probe, find_model_folder, load_bundle, models_folder, write_bundle
 from skinai.serving.predictor import Predictor
 
 
@@ -57,6 +58,10 @@ def test_a_whole_folder_is_accepted(folder):
         (lambda facts: facts["files"].update({"../x": "0"}), "names a file outside its folder"),
         (lambda facts: facts["files"].update({"extra.bin": "0"}), "extra.bin is missing"),
         (lambda facts: facts.pop("labels"), "lacks a part"),
+        (lambda facts: facts["data"].update(mark=[0, 0.5, 0.9, 1]), "one of another kind: A mark is left, top,"),
+        (lambda facts: facts["data"].update(mark=0.5), "one of another kind"),
+        (lambda facts: facts["data"].update(mark=[0, 0.5]), "one of another kind: A mark is left, top,"),
+        (lambda facts: facts.update(data=None), "one of another kind"),
     ],
 )
 def test_a_description_that_disagrees_is_refused(folder, edit, sentence):
@@ -126,3 +131,57 @@ def test_the_shipped_models_load_share_a_split_and_stay_under_30_mb():
         assert sum(file.stat().st_size for file in folder.iterdir()) <= 30_000_000
         splits.add(bundle.facts["files"]["split.csv"])
     assert len(splits) == 1
+
+
+CODES = ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"]
+
+
+def describe(folder, labels, **data):
+    """Write the description of a model folder anew, as one of other labels."""
+    old = load_bundle(folder)
+    facts = {"data": old.facts["data"] | data, "training": old.facts["training"]}
+    return write_bundle(folder, labels=labels, frame=old.frame, probe=old.probe, facts=facts, parts=["split.csv"])
+
+
+def test_a_label_set_of_ones_own_travels_with_names_and_risks(folder):
+    labels = build_label_set("own", CODES, names={"nv": "A mole"}, malignant=["mel"], dermoscopy=["nv", "bkl"])
+    bundle = describe(folder, labels, mark=[0.0, 0.6, 0.4, 1.0])
+    assert bundle.labels == labels
+    assert bundle.mark == (0.0, 0.6, 0.4, 1.0)
+    assert bundle.facts["labels"] == {
+        "set": "own",
+        "order": CODES,
+        "malignant": ["mel"],
+        "names": {code: code for code in CODES} | {"nv": "A mole"},
+        "dermoscopy": ["bkl", "nv"],
+    }
+
+
+def test_a_label_set_without_names_and_risks_is_described_as_ever(folder):
+    assert load_bundle(folder).facts["labels"] == {"set": "HAM10000", "order": CODES}
+    assert load_bundle(folder).mark is None
+    labels = build_label_set("own", CODES, malignant=["mel"])
+    bundle = describe(folder, labels)
+    assert bundle.facts["labels"] == {"set": "own", "order": CODES, "malignant": ["mel"]}
+    assert bundle.labels == labels
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "sentence"),
+    [
+        ("names", ["A"], "names are a mapping"),
+        ("names", None, "names are a mapping"),
+        ("names", {"mel": 5}, "names and codes are text"),
+        ("names", {"x": "X"}, "Unknown named classes"),
+        ("names", {"mel": "<b>"}, "Names of classes are printable"),
+        ("dermoscopy", "nv", "dermoscopy is a list"),
+        ("dermoscopy", [["nv"]], "names and codes are text"),
+        ("dermoscopy", ["x"], "Unknown dermoscopy classes"),
+        ("malignant", ["x"], "Unknown malignant classes"),
+    ],
+)
+def test_damaged_labels_of_ones_own_are_refused(folder, part, value, sentence):
+    describe(folder, build_label_set("own", CODES))
+    change(folder, lambda facts: facts["labels"].update({part: value}))
+    with pytest.raises(ModelError, match=f"bundle.json describes impossible classes: .*{sentence}"):
+        load_bundle(folder)

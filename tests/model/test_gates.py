@@ -1,6 +1,7 @@
 """A gate is read only as it was written, for the model it was fitted for."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,33 +9,36 @@ import pytest
 from skinai.artefacts import hash_file
 from skinai.data.quality import MEASURES
 from skinai.errors import ModelError
-from skinai.model.gates import KINDS, SENTENCES, Gates, build_features, describe_gates, read_gates
+from skinai.model.gates import DERMOSCOPY, KINDS, SENTENCES, Gates, build_features, describe_gates, read_gates
+from skinai.model.perceptron import Perceptron, write_arrays
 from skinai.model.reference import build_reference
 
 FEATURES, UNITS = len(MEASURES) + 5, 6
 
 
-def build_gates(threshold=0.4):
+def build_gates(kinds=KINDS[DERMOSCOPY], threshold=0.4):
     rng = np.random.default_rng(5)
-    shapes = ((FEATURES,), (FEATURES,), (FEATURES, UNITS), (UNITS,), (UNITS, len(KINDS)), (len(KINDS),))
+    shapes = ((FEATURES,), (FEATURES,), (FEATURES, UNITS), (UNITS,), (UNITS, len(kinds)), (len(kinds),))
     arrays = [rng.uniform(0.5, 1.5, size=shape).astype(np.float32) for shape in shapes]
-    return Gates(threshold, *arrays)
+    return Gates(threshold, Perceptron(*arrays), kinds)
 
 
 def write(gates, folder, **changes):
-    names = ("mean", "scale", "hidden", "hidden_bias", "last", "last_bias")
-    np.savez(folder / "gates.npz", **{name: getattr(gates, name) for name in names})
+    write_arrays(folder / "gates.npz", gates.network)
     facts = describe_gates(gates, fingerprint="abc", weights_sha256=hash_file(folder / "gates.npz")) | changes
     (folder / "gates.json").write_text(json.dumps(facts))
 
 
-def test_what_was_written_is_read(tmp_path):
-    gates = build_gates()
+@pytest.mark.parametrize("passes", list(KINDS))
+def test_what_was_written_is_read(tmp_path, passes):
+    gates = build_gates(KINDS[passes])
     write(gates, tmp_path)
     found = read_gates(tmp_path, fingerprint="abc")
+    assert found.kinds == KINDS[passes]
     features = np.random.default_rng(6).normal(size=(8, FEATURES))
-    np.testing.assert_allclose(found.tell_kinds(features), gates.tell_kinds(features), rtol=1e-5)
-    np.testing.assert_allclose(found.tell_kinds(features).sum(axis=1), 1, rtol=1e-5)
+    answers = found.network.tell_kinds(features)
+    np.testing.assert_allclose(answers, gates.network.tell_kinds(features), rtol=1e-5)
+    np.testing.assert_allclose(answers.sum(axis=1), 1, rtol=1e-5)
 
 
 def test_a_model_without_a_gate_has_none(tmp_path):
@@ -46,7 +50,8 @@ def test_a_model_without_a_gate_has_none(tmp_path):
     [
         ({"fingerprint": "other"}, "belongs to the model other"),
         ({"weights_sha256": "0"}, "damaged"),
-        ({"kinds": list(reversed(KINDS))}, "damaged"),
+        ({"kinds": list(reversed(KINDS[DERMOSCOPY]))}, "damaged"),
+        ({"kinds": list(KINDS["photograph"])}, "damaged"),
         ({"measures": list(MEASURES[:-1])}, "damaged"),
         ({"threshold": None}, "damaged"),
     ],
@@ -70,16 +75,18 @@ def test_damaged_and_missing_weights_are_refused(tmp_path):
         read_gates(tmp_path, fingerprint="abc")
 
 
-def test_the_reason_is_the_likeliest_kind_of_those_refused():
-    gates = build_gates()
-    for kind in KINDS:
+@pytest.mark.parametrize("passes", list(KINDS))
+def test_the_reason_is_the_likeliest_kind_of_those_refused(passes):
+    kinds = KINDS[passes]
+    network = build_gates(kinds).network
+    for kind in kinds:
         # Whatever the features are, the last layer's constant decides.
-        last_bias = np.where(np.array(KINDS) == kind, 8.0, 0.0)
-        decided = Gates(0.5, gates.mean, gates.scale, gates.hidden, gates.hidden_bias, gates.last * 0, last_bias)
+        last_bias = np.where(np.array(kinds) == kind, 8.0, 0.0)
+        decided = Gates(0.5, replace(network, last=network.last * 0, last_bias=last_bias), kinds)
         verdict = decided.judge(np.zeros(FEATURES))
-        assert verdict.reason == (None if kind == "dermoscopy" else kind)
+        assert verdict.reason == (None if kind == passes else kind)
         assert verdict.sentence == SENTENCES.get(kind)
-        assert (verdict.probability > 0.9) == (kind == "dermoscopy")
+        assert (verdict.probability > 0.9) == (kind == passes)
 
 
 def test_features_are_the_measures_and_the_place_among_the_training_pictures():

@@ -13,7 +13,7 @@ from skinai.__main__ import main
 from skinai.data.drawing import draw_lesion
 from skinai.errors import UsageError
 from skinai.model.bundle import load_bundle
-from skinai.model.gates import KINDS, read_gates
+from skinai.model.gates import DERMOSCOPY, KINDS, read_gates
 from skinai.serving.assessment import Assessor
 from skinai.training.gates import fit_gates
 
@@ -46,8 +46,8 @@ def test_its_own_kind_passes_and_others_do_not(gated_model):
 
 def test_what_was_fitted_and_held_out_is_counted(gated_model):
     facts = json.loads((gated_model / "gates.json").read_text())
-    assert facts["kinds"] == list(KINDS)
-    assert set(facts["fitted_on"]["pictures"]) == set(KINDS)
+    assert facts["kinds"] == list(KINDS[DERMOSCOPY])
+    assert set(facts["fitted_on"]["pictures"]) == set(KINDS[DERMOSCOPY])
     assert min(facts["fitted_on"]["pictures"].values()) > 0
     assert facts["valid"]["pictures"] == len((gated_model / "predictions_valid.csv").read_text().splitlines()) - 1
     names = {
@@ -75,7 +75,7 @@ def test_the_command_line_gives_no_diagnosis_unless_one_insists(gated_model, tmp
     assert main(["predict", str(path), "--model", str(gated_model), "--json"]) == 2
     answer = json.loads(capsys.readouterr().out)
     assert answer["gate"]["status"] == "refused"
-    assert answer["gate"]["reasons"][0]["code"] in KINDS[1:]
+    assert answer["gate"]["reasons"][0]["code"] in KINDS[DERMOSCOPY][1:]
     assert answer["probabilities"] is None
     assert answer["malignant_probability"] is None
     assert answer["plausible"] is None

@@ -1,16 +1,21 @@
 """Decoded pictures are kept and found again, but only while nothing about them has changed."""
 
+import hashlib
+import json
 import os
 
 import numpy as np
+import PIL
 import pytest
 
-from skinai.data.images import FrameRule
+from skinai.data.images import FrameRule, cover_mark, frame_picture, read_picture
 from skinai.data.metadata import read_data_folder
 from skinai.training import frames as frames_module
+from skinai.training import gates as gates_module
 from skinai.training.frames import FrameBatches, frame_cache, load_frames
 
 RULE = FrameRule(32, 24)
+MARK = (0.0, 0.5, 0.4, 1.0)
 
 
 @pytest.fixture
@@ -116,3 +121,41 @@ def test_rare_classes_are_drawn_as_often_as_asked():
     assert truth[even.order, 1].mean() == pytest.approx(0.5, abs=0.05)
     again = FrameBatches(pixels, truth, batch_size=64, seed=1, epoch=0, chances=np.array([1 / 0.9, 1 / 0.1]))
     assert (even.order == again.order).all()
+
+
+def test_a_mark_is_covered_before_the_picture_is_framed_and_kept_apart(table, tmp_path, decodings):
+    cache = tmp_path / "cache"
+    plain = load_frames(table, RULE, cache=cache)
+    covered = load_frames(table, RULE, mark=MARK, cache=cache)
+    assert len(decodings) == 12
+    assert (load_frames(table, RULE, mark=MARK, cache=cache).pixels == covered.pixels).all()
+    assert (load_frames(table, RULE, cache=cache).pixels == plain.pixels).all()
+    assert len(decodings) == 12
+    load_frames(table, RULE, mark=(0.0, 0.5, 0.3, 1.0), cache=cache)
+    assert len(decodings) == 18
+    for path, whole, frame in zip(table["path"], plain.pixels, covered.pixels, strict=True):
+        picture = read_picture(path)
+        assert (frame == frame_picture(cover_mark(picture, MARK), RULE)).all()
+        assert (whole == frame_picture(picture, RULE)).all()
+        assert (whole != frame).any()
+    assert plain.hashes == covered.hashes
+
+
+def test_an_entry_without_a_mark_has_the_key_that_it_always_had(table, tmp_path):
+    load_frames(table, RULE, cache=tmp_path / "cache")
+    facts = json.dumps([1, PIL.__version__, RULE.as_dict()], sort_keys=True)
+    states = [(path, os.stat(path)) for path in table["path"]]
+    files = "".join(f"{path}\t{state.st_size}\t{state.st_mtime_ns}\n" for path, state in states)
+    digest = hashlib.sha256((facts + files).encode()).hexdigest()
+    assert [entry.stem for entry in (tmp_path / "cache").glob("*.npy")] == [digest[:32]]
+
+
+@pytest.mark.parametrize("size", [(240, 320), (233, 311)])
+def test_the_gate_covers_the_same_pixels_of_a_photograph_as_before_there_was_one_function(size):
+    height, width = size
+    picture = np.random.default_rng(3).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    top, across = int(height * 0.62), int(width * 0.36)
+    expected = picture.copy()
+    expected[top:, :across] = picture[top:, width - across :][:, ::-1]
+    shown = gates_module._show_parts(picture, "photographs", np.random.default_rng(0))
+    assert (shown[-1] == expected).all()

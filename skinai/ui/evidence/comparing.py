@@ -16,7 +16,7 @@ _FIGURES = ("recall", "precision", "specificity", "f1", "auc")
 
 def show(bundle: Bundle, report: EvaluationReport) -> None:
     """Show the difference of two models, figure by figure, with its interval."""
-    st.header(wording.COMPARE_TITLE)
+    st.header(wording.speak_of(report.labels, wording.COMPARE_TITLE))
     names = [one.model_name for one in resources.list_reports(bundle)]
     if len(names) < 2:
         st.markdown(wording.COMPARE_EMPTY)
@@ -28,18 +28,17 @@ def show(bundle: Bundle, report: EvaluationReport) -> None:
         st.markdown(wording.COMPARE_SAME)
         return
     try:
-        with st.spinner(wording.COMPARE_WAIT):
+        with st.spinner(wording.speak_of(report.labels, wording.COMPARE_WAIT)):
             found = resources.load_comparison(bundle, first, second)
     except DataError as error:
         st.warning(str(error))
         return
-    _show_overall(found, first, second)
+    _show_overall(found, report, first, second)
     _show_classes(found, report, first, second)
 
 
-def _show_overall(found: Comparison, first: str, second: str) -> None:
-    test = found.mcnemar
-    st.markdown(wording.describe_mcnemar(test, first, second))
+def _show_overall(found: Comparison, report: EvaluationReport, first: str, second: str) -> None:
+    st.markdown(wording.describe_mcnemar(found.mcnemar, first, second, unit=found.unit))
     rows = [
         {
             "Figure": wording.FIGURE_NAMES[name],
@@ -50,7 +49,7 @@ def _show_overall(found: Comparison, first: str, second: str) -> None:
         for name, one in found.overall.items()
     ]
     components.show_table(pd.DataFrame(rows), alt=f"{second} less {first}")
-    st.caption(wording.COMPARE_REMARK.format(pictures=found.pictures))
+    st.caption(wording.speak_of(report.labels, wording.COMPARE_REMARK).format(pictures=found.pictures))
 
 
 def _show_classes(found: Comparison, report: EvaluationReport, first: str, second: str) -> None:

@@ -47,7 +47,10 @@ def _ask_threshold(table: pd.DataFrame, bundle: Bundle, report: EvaluationReport
         wording.THRESHOLD_LABEL, thresholds, value=nearest, format_func=lambda value: f"{value:.2%}", key="threshold"
     )
     fixed = ", ".join(f"{wording.POINT_NAMES.get(point.name, point.name)} {point.threshold:.1%}" for point in points)
-    st.caption(wording.THRESHOLD_REMARK.format(fixed=fixed or "none"))
+    if report.labels.malignant_codes:
+        st.caption(wording.THRESHOLD_REMARK.format(fixed=fixed or "none"))
+    else:
+        st.caption(wording.OTHER_THRESHOLD_REMARK)
     return at
 
 

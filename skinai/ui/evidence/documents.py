@@ -28,7 +28,7 @@ def show(bundle: Bundle, report: EvaluationReport) -> None:
     _offer(facts, bundle.folder)
     flow = draw_flow(facts).decode()
     text = flow.split("<title>")[1].split("</title>")[0]
-    st.image(flow, width=760, alt=wording.FLOW_ALT.format(text=text))
+    st.image(flow, width=760, alt=wording.speak_of(report.labels, wording.FLOW_ALT).format(text=text))
     for name, items in (("CLEAR Derm", fill_clear_derm(facts)), ("TRIPOD+AI", fill_tripod(facts))):
         _show_checklist(name, items)
 

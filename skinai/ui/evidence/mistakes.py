@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -12,11 +13,14 @@ from skinai.data.predictions import probability_matrix
 from skinai.errors import DataError, ModelError, PictureError
 from skinai.evaluation.mistakes import list_cell, rank_mistakes
 from skinai.evaluation.report import EvaluationReport
+from skinai.evaluation.units import name_unit
 from skinai.labels import HAM10000
 from skinai.model.bundle import Bundle
 from skinai.ui import charts, components, resources
 
 _GALLERY = 12
+# With more classes than these, chart and table of the matrix stand below each other.
+_BESIDE = 8
 _THUMBNAIL_PX = 240
 
 
@@ -35,7 +39,7 @@ def show(bundle: Bundle, report: EvaluationReport) -> None:
 def show_confusion(report: EvaluationReport) -> None:
     """Show the confusion matrix in counts or shares, as a chart to click on and as a table."""
     st.header("Confusion matrix")
-    st.caption(wording.CONFUSION_REMARK)
+    st.caption(wording.CONFUSION_REMARK if report.labels.malignant_codes else wording.OTHER_CONFUSION_REMARK)
     unit = st.segmented_control(
         "Show",
         ["counts", "rows", "columns"],
@@ -46,9 +50,11 @@ def show_confusion(report: EvaluationReport) -> None:
         bind="query-params",
     )
     codes = list(report.labels.codes)
-    chart, table = st.columns(2, gap="medium")
+    beside = len(codes) <= _BESIDE
+    chart, table = st.columns(2, gap="medium") if beside else (st.container(), st.container())
     with chart:
-        alt = f"Confusion matrix, {wording.CONFUSION_UNITS[unit]}; the table beside it holds the same numbers."
+        where = "beside" if beside else "below"
+        alt = f"Confusion matrix, {wording.CONFUSION_UNITS[unit]}; the table {where} it holds the same numbers."
         figure = report.figure("confusion", colours=charts.palette(), option=unit)
         components.show_figure(figure, alt=alt, key="confusion_chart", on_select=_take_click)
     with table:
@@ -60,7 +66,9 @@ def show_confusion(report: EvaluationReport) -> None:
         rows = rows.reset_index().rename_axis(None, axis="columns")
         rows.insert(1, "n", report.confusion.sum(axis=1))
         components.show_table(rows, alt=f"Confusion matrix, {wording.CONFUSION_UNITS[unit]}")
-        st.caption(", ".join(f"{label.code}: {label.name}" for label in report.labels) + ".")
+        named = [f"{label.code}: {label.name}" for label in report.labels if label.code != label.name]
+        if named:
+            st.caption(", ".join(named) + ".")
 
 
 def _take_click() -> None:
@@ -74,8 +82,7 @@ def show_cell(table: pd.DataFrame, bundle: Bundle, report: EvaluationReport) -> 
     """Show the pictures of one cell, and one of them in full."""
     st.header(wording.CELL_TITLE)
     codes = list(report.labels.codes)
-    first = "mel" if "mel" in codes else codes[0]
-    second = "nv" if "nv" in codes else codes[-1]
+    first, second = _pick_cell(report)
     left, right = st.columns(2)
     names = {label.code: label.name for label in report.labels}
     truth = left.selectbox("Truth", codes, index=codes.index(first), format_func=names.__getitem__, key="cell_truth")
@@ -87,20 +94,45 @@ def show_cell(table: pd.DataFrame, bundle: Bundle, report: EvaluationReport) -> 
         st.markdown(wording.CELL_EMPTY)
         return
     lesions = cell["lesion"].nunique()
-    st.markdown(wording.CELL_COUNT.format(pictures=len(cell), lesions=lesions))
+    st.markdown(wording.speak_of(report.labels, wording.CELL_COUNT).format(pictures=len(cell), lesions=lesions))
     _show_list(cell, report)
     _show_one(cell, bundle, report, key="cell_picture")
+
+
+def _pick_cell(report: EvaluationReport) -> tuple[str, str]:
+    """Return truth and answer of the cell that is shown first: missed melanomas, or else the most frequent mistake."""
+    codes = report.labels.codes
+    if {"mel", "nv"} <= set(codes):
+        return "mel", "nv"
+    mistakes = report.confusion * (1 - np.eye(len(codes), dtype=int))
+    truth, answer = np.unravel_index(mistakes.argmax(), mistakes.shape)
+    return codes[truth], codes[answer]
 
 
 def show_gallery(table: pd.DataFrame, bundle: Bundle, report: EvaluationReport) -> None:
     """Show the most confident mistakes, missed melanomas first."""
     st.header(wording.GALLERY_TITLE)
     wrong = rank_mistakes(table, report.labels)
+    if report.labels.malignant_codes:
+        chosen = _pick_kind(wrong)
+    else:
+        chosen = wrong
+        st.markdown(wording.OTHER_GALLERY_REMARK.format(count=len(wrong), pictures=len(table)))
+    if chosen.empty:
+        return
+    chosen = chosen.head(_GALLERY).reset_index(drop=True)
+    _show_thumbnails(chosen, report)
+    _show_list(chosen, report)
+    _show_one(chosen, bundle, report, key="gallery_picture")
+
+
+def _pick_kind(wrong: pd.DataFrame) -> pd.DataFrame:
+    """Say how many mistakes of each kind there are, and return those of the kind that the visitor chooses."""
     kinds = wrong["kind"].value_counts()
     counted = ", ".join(f"{kinds[kind]:,} {wording.MISTAKE_KINDS[kind]}" for kind in wrong["kind"].unique())
     st.markdown(wording.GALLERY_REMARK.format(counted=counted or "none"))
     if wrong.empty:
-        return
+        return wrong
     kind = st.segmented_control(
         "Kind",
         list(wrong["kind"].unique()),
@@ -109,10 +141,7 @@ def show_gallery(table: pd.DataFrame, bundle: Bundle, report: EvaluationReport) 
         required=True,
         key="mistake_kind",
     )
-    chosen = wrong[wrong["kind"] == kind].head(_GALLERY).reset_index(drop=True)
-    _show_thumbnails(chosen, report)
-    _show_list(chosen, report)
-    _show_one(chosen, bundle, report, key="gallery_picture")
+    return wrong[wrong["kind"] == kind]
 
 
 def _show_thumbnails(rows: pd.DataFrame, report: EvaluationReport) -> None:
@@ -132,15 +161,23 @@ def _show_thumbnails(rows: pd.DataFrame, report: EvaluationReport) -> None:
 
 def _show_list(rows: pd.DataFrame, report: EvaluationReport) -> None:
     """Show pictures with all their probabilities and what is known of them; nothing of it can be edited."""
-    shown = rows[["image", "lesion", "truth", "answer"]].copy()
+    shown = rows[["image", "lesion", "truth", "answer"]].rename(columns={"lesion": name_unit(report.labels)})
     for label in report.labels:
         shown[label.code] = rows[label.isic_code].map("{:.1%}".format)
-    for column, title in wording.PART_COLUMNS.items():
-        if column in rows.columns and rows[column].astype(bool).any():
-            shown[title] = rows[column]
+    for column, title in _list_known(rows).items():
+        shown[title] = rows[column]
     if "gate" in rows.columns and rows["gate"].astype(bool).any():
         shown["Refused by the gate"] = rows["gate"].map(lambda reason: reason or "")
     st.dataframe(shown, hide_index=True, width="stretch", alt=f"{len(shown)} pictures with their probabilities")
+
+
+def _list_known(rows: pd.DataFrame) -> dict[str, str]:
+    """Return the columns that say something of these pictures' patients, and what they are called."""
+    return {
+        column: title
+        for column, title in wording.PART_COLUMNS.items()
+        if column in rows.columns and not rows[column].isin(["", "unknown"]).all()
+    }
 
 
 def _show_one(rows: pd.DataFrame, bundle: Bundle, report: EvaluationReport, *, key: str) -> None:
@@ -152,8 +189,9 @@ def _show_one(rows: pd.DataFrame, bundle: Bundle, report: EvaluationReport, *, k
     with known:
         values = probability_matrix(row, report.labels)[0]
         facts = {label.name: f"{value:.1%}" for label, value in zip(report.labels, values, strict=True)}
-        facts |= {title: str(row[column].iloc[0]) for column, title in wording.PART_COLUMNS.items() if column in row}
-        facts |= {"Lesion": row["lesion"].iloc[0], "Truth": report.labels.by_code(row["truth"].iloc[0]).name}
+        facts |= {title: str(row[column].iloc[0]) for column, title in _list_known(row).items()}
+        unit = name_unit(report.labels).capitalize()
+        facts |= {unit: row["lesion"].iloc[0], "Truth": report.labels.by_code(row["truth"].iloc[0]).name}
         table = pd.DataFrame({"Fact": list(facts), "Value": list(facts.values())})
         components.show_table(table, alt=f"What is known of {image}")
     with nearest:
@@ -185,13 +223,16 @@ def _show_nearest(image: str, bundle: Bundle, report: EvaluationReport) -> None:
 
 def _show_map(image: str, bundle: Bundle, report: EvaluationReport) -> None:
     """Show the picture and its class activation map where the pictures are present."""
-    path = resources.find_picture(image) if report.labels is HAM10000 else None
+    if report.labels is not HAM10000:
+        st.caption(wording.NO_OTHER_PICTURE)
+        return
+    path = resources.find_picture(image)
     if path is None:
         st.caption(wording.NO_PICTURE)
         return
     try:
         picture = decode_picture(path.read_bytes())
-        assessor = resources.load_assessor()
+        assessor = resources.load_assessor(bundle.folder)
     except (OSError, PictureError, ModelError) as error:
         st.warning(str(error))
         return

@@ -1,5 +1,7 @@
 """Overview: the figures of the holdout run, of all pictures together and of each diagnosis."""
 
+import math
+
 import pandas as pd
 import streamlit as st
 
@@ -8,6 +10,7 @@ from skinai.errors import DataError, ModelError
 from skinai.evaluation.decision import read_decision
 from skinai.evaluation.estimate import Estimate
 from skinai.evaluation.report import EvaluationReport
+from skinai.evaluation.units import name_unit
 from skinai.labels import HAM10000
 from skinai.model.bundle import DEFAULT_MODEL, Bundle
 from skinai.model.gates import read_refused_counts
@@ -19,9 +22,10 @@ def show(bundle: Bundle, report: EvaluationReport) -> None:
     is_ham10000 = report.labels is HAM10000
     leak = next(check for check in resources.load_checks(bundle, report) if check.code == "lesion_leakage")
     is_default = bundle.name == DEFAULT_MODEL
-    parts = (leak.finding, wording.SOURCE_REMARK if is_ham10000 else "", wording.HOLDOUT_REMARK if is_default else "")
-    st.markdown(" ".join(part for part in parts if part))
-    st.markdown(f"{wording.INTERVAL_REMARK} {wording.SKIN_TONE_REMARK if is_ham10000 else ''}")
+    source = wording.SOURCE_REMARK if is_ham10000 else wording.SAME_SOURCE_REMARK
+    st.markdown(" ".join([leak.finding, source, *([wording.HOLDOUT_REMARK] if is_default else [])]))
+    tone = wording.SKIN_TONE_REMARK if is_ham10000 else wording.SKIN_TONE_GAP
+    st.markdown(f"{wording.explain_intervals(report.labels)} {tone}")
     show_overall(report)
     show_classes(report)
     show_scores(report)
@@ -34,15 +38,28 @@ def show(bundle: Bundle, report: EvaluationReport) -> None:
     show_models(bundle, report)
 
 
-def show_overall(report: EvaluationReport) -> None:
-    """Show melanoma recall and the overall figures beside the baseline; never accuracy without melanoma recall."""
-    figures = {name: (f"{report.baseline[name].value:.3f}", estimate) for name, estimate in report.overall.items()}
+def list_overall(report: EvaluationReport) -> dict[str, tuple[Estimate, str]]:
+    """Return the figures of all pictures together, each beside the baseline's; never accuracy without melanoma recall.
+
+    HAM10000's top-3 accuracy stands below, among the scores: three of seven, of which one is two thirds, say little.
+    """
+    figures = {name: (one, f"{report.baseline[name].value:.3f}") for name, one in report.overall.items()}
     if "mel" in report.classes:
-        melanoma = (f"{float(report.baseline_code == 'mel'):.3f}", report.classes["mel"]["recall"])
+        melanoma = (report.classes["mel"]["recall"], f"{float(report.baseline_code == 'mel'):.3f}")
         figures = {"melanoma_recall": melanoma} | figures
-    for column, (name, (baseline, estimate)) in zip(st.columns(len(figures)), figures.items(), strict=True):
+    among = report.scores["top3_accuracy"]
+    if report.labels is not HAM10000 and not math.isnan(among.value):
+        figures["top3_accuracy"] = (among, f"{report.baseline['top3_accuracy'].value:.3f}")
+    return figures
+
+
+def show_overall(report: EvaluationReport) -> None:
+    """Show the figures of all pictures together, and how many malignant ones got a benign answer."""
+    figures = list_overall(report)
+    for column, (name, (estimate, baseline)) in zip(st.columns(len(figures)), figures.items(), strict=True):
+        title = wording.THREE_MOST_FREQUENT if name == "top3_accuracy" else always(report)
         with column:
-            components.show_estimate(name, estimate, baseline=f"{always(report)}: {baseline}")
+            components.show_estimate(name, estimate, baseline=f"{title}: {baseline}")
     if not report.labels.malignant_codes:
         return
     malignant = [label.code for label in report.labels if label.malignant]
@@ -76,12 +93,12 @@ def show_classes(report: EvaluationReport) -> None:
         f"{label.name} {report.classes[label.code]['f1']}" for label in report.labels
     )
     st.html(charts.write_intervals(report.frame("classes"), "f1", charts.palette(), alt=alt))
-    rows = []
+    rows, unit = [], name_unit(report.labels)
     for label in report.labels:
         figures, lesions = report.classes[label.code], report.class_lesions[label.code]
         rows.append(
             {
-                "Diagnosis": f"{label.name} ({figures['recall'].n:,} pictures, {lesions:,} lesions)",
+                "Diagnosis": f"{label.name} ({figures['recall'].n:,} pictures, {lesions:,} {unit}s)",
                 "Recall (sensitivity)": str(figures["recall"]),
                 "F1": str(figures["f1"]),
                 "Precision": f"{figures['precision']} of {figures['precision'].n:,} answers",
@@ -106,8 +123,9 @@ def show_scores(report: EvaluationReport) -> None:
     figures = {}
     if "mel" in report.classes:
         figures[wording.MELANOMA_AUC] = (report.classes["mel"]["auc"], "0.500")
-    for name, one in report.scores.items():
-        figures[wording.SCORES[name]] = (one, components.say_value(report.baseline[name]))
+    for name, one in report.applicable_scores.items():
+        if name not in list_overall(report):
+            figures[wording.SCORES[name]] = (one, components.say_value(report.baseline[name]))
     if "calibration_error_before" in report.decision:
         figures[wording.CALIBRATION_BEFORE] = (report.decision["calibration_error_before"], "")
     rows = [
@@ -116,7 +134,10 @@ def show_scores(report: EvaluationReport) -> None:
     ]
     components.show_table(pd.DataFrame(rows), alt="How well the probabilities rank and are calibrated")
     with st.expander(wording.SCORES_MEANING):
-        st.markdown("\n".join(f"- **{name}**: {meaning}" for name, meaning in figures))
+        shares = [report.classes[code]["recall"].n / report.pictures for code in report.labels.codes]
+        by_shares = -sum(share * math.log(share) for share in shares if share)
+        meanings = (f"- **{name}**: {meaning.format(by_shares=by_shares)}" for name, meaning in figures)
+        st.markdown("\n".join(meanings))
 
 
 def show_certainty(report: EvaluationReport) -> None:
@@ -136,7 +157,8 @@ def show_certainty(report: EvaluationReport) -> None:
     components.show_table(pd.DataFrame(rows), alt="How sure the answers are, and how often they are right then")
     slipped = report.decision.get("malignant_with_benign_clear_lead")
     missed = wording.CERTAINTY_MISSED.format(n=slipped.n, share=slipped) if slipped is not None else ""
-    st.markdown(f"{wording.CERTAINTY_REPORT} {missed}")
+    remark = wording.CERTAINTY_REPORT if report.labels.malignant_codes else wording.OTHER_CERTAINTY_REPORT
+    st.markdown(f"{remark} {missed}")
 
 
 def show_rules(bundle: Bundle, report: EvaluationReport) -> None:
@@ -180,10 +202,10 @@ def show_gate(bundle: Bundle, report: EvaluationReport) -> None:
     if not counts:
         return
     st.header(wording.GATE_TITLE)
-    st.markdown(wording.GATE_REMARK)
+    st.markdown(wording.GATE_REMARK if report.labels is HAM10000 else wording.OTHER_GATE_REMARK)
     rows = [
         {
-            "Pictures": wording.GATE_KINDS.get(kind, kind),
+            "Pictures": wording.name_gate_kind(kind, report.labels),
             "n": f"{pictures:,}",
             "Refused": wording.say_of(refused, pictures),
         }
@@ -192,7 +214,8 @@ def show_gate(bundle: Bundle, report: EvaluationReport) -> None:
     if "refused" in report.decision:
         estimate = report.decision["refused"]
         share = f"{estimate.value:.1%} ({estimate.low:.1%} to {estimate.high:.1%})"
-        rows.insert(0, {"Pictures": wording.GATE_KINDS["test"], "n": f"{estimate.n:,}", "Refused": share})
+        test = wording.name_gate_kind("test", report.labels)
+        rows.insert(0, {"Pictures": test, "n": f"{estimate.n:,}", "Refused": share})
     components.show_table(pd.DataFrame(rows), alt="Share of each kind of picture that the gate refuses")
 
 
@@ -205,15 +228,17 @@ def show_models(bundle: Bundle, report: EvaluationReport) -> None:
     rows = [
         {
             "Model": other.model_name + (" (in use)" if other.fingerprint == report.fingerprint else ""),
-            **({"Melanoma recall": str(other.classes["mel"]["recall"])} if "mel" in other.classes else {}),
-            **{wording.FIGURE_NAMES[name]: str(estimate) for name, estimate in other.overall.items()},
+            **{wording.FIGURE_NAMES[name]: str(estimate) for name, (estimate, _) in list_overall(other).items()},
             "Pictures": f"{other.pictures:,}",
         }
         for other in reports
     ]
     baseline = {"Model": always(report), "Pictures": f"{report.pictures:,}"}
-    baseline |= {wording.FIGURE_NAMES[name]: str(report.baseline[name]) for name in report.overall}
-    if "mel" in report.classes:
-        baseline["Melanoma recall"] = f"{float(report.baseline_code == 'mel'):.3f}"
-    rows.append(baseline)
+    rows.append(
+        baseline
+        | {
+            wording.FIGURE_NAMES[name]: str(report.baseline.get(name, plain))
+            for name, (_, plain) in list_overall(report).items()
+        }
+    )
     components.show_table(pd.DataFrame(rows), alt="Figures of the models side by side")

@@ -1,0 +1,130 @@
+"""Which model answers for a picture: the one for dermoscopy, the one for clinical photographs, or neither."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skinai.data.images import frame_picture
+from skinai.errors import ModelError
+from skinai.labels import HAM10000
+from skinai.model.bundle import EMBEDDING
+from skinai.model.router import CLINICAL, DERMOSCOPY, NEITHER, Route, Router, read_router
+from skinai.serving.assessment import Assessor
+
+
+@dataclass(frozen=True)
+class Routing:
+    """Which model answers for the pictures of one lesion, and who decided that.
+
+    Attributes
+    ----------
+    routes : tuple of Route
+        What the router says of each picture; empty where there is no router.
+    answered_by : str or None
+        ``"dermoscopy"`` or ``"clinical"``; None where neither model is fit and nobody overruled the router.
+    """
+
+    routes: tuple[Route, ...]
+    answered_by: str | None
+
+    @property
+    def proposed(self) -> str | None:
+        """The kind that the router finds all pictures to be; None where they differ or are neither."""
+        return find_common(self.routes)
+
+    @property
+    def overruled(self) -> bool:
+        """Whether the user chose a model that the router did not propose."""
+        return bool(self.routes) and self.answered_by is not None and self.answered_by != self.proposed
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what a document says of it."""
+        return {
+            "answered_by": self.answered_by,
+            "overruled": self.overruled,
+            "pictures": [
+                {"kind": route.kind} | {f"share_{kind}": round(share, 6) for kind, share in route.shares.items()}
+                for route in self.routes
+            ],
+        }
+
+
+class Desk:
+    """The models at hand, and the router between them.
+
+    Parameters
+    ----------
+    assessors : mapping of str to Assessor
+        Under ``"dermoscopy"`` the model in use, whatever its classes, and under ``"clinical"`` the one for photographs,
+        where both are at hand.
+    router : Router or None
+        None where there is one model only.
+    """
+
+    def __init__(self, assessors: Mapping[str, Assessor], router: Router | None) -> None:
+        self.assessors, self.router = dict(assessors), router
+
+    @classmethod
+    def load(cls, folder: Path, clinical: Path | None = None) -> Desk:
+        """Load the model in use and, for HAM10000's classes, the model for clinical photographs with its router.
+
+        Raises
+        ------
+        ModelError
+            If a folder is refused.
+        """
+        return cls.join(Assessor.load(folder), Assessor.load(clinical) if clinical else None)
+
+    @classmethod
+    def join(cls, main: Assessor, clinical: Assessor | None) -> Desk:
+        """Put two loaded models beside each other.
+
+        Raises
+        ------
+        ModelError
+            If the router of the second is damaged.
+        """
+        if clinical is None or main.predictor.bundle.labels is not HAM10000:
+            return cls({DERMOSCOPY: main}, None)
+        bundle = clinical.predictor.bundle
+        size = clinical.predictor.session.embedding_size
+        router = read_router(bundle.folder, fingerprint=bundle.fingerprint, embedding_size=size)
+        if router is None:
+            raise ModelError(f"{bundle.name} has no router, so it cannot answer beside another model.")
+        return cls({DERMOSCOPY: main, CLINICAL: clinical}, router)
+
+    @property
+    def main(self) -> Assessor:
+        """The model in use."""
+        return self.assessors[DERMOSCOPY]
+
+    def route(self, pictures: Sequence[np.ndarray], *, chosen: str | None = None) -> Routing:
+        """Say which model answers for pictures of one lesion.
+
+        Parameters
+        ----------
+        pictures : sequence of ndarray of shape (height, width, 3), uint8
+        chosen : str, optional
+            The kind whose model the user wants, whatever the router says.
+        """
+        if self.router is None:
+            return Routing((), DERMOSCOPY)
+        routes = tuple(self._route_one(picture) for picture in pictures)
+        return Routing(routes, chosen or find_common(routes))
+
+    def _route_one(self, picture: np.ndarray) -> Route:
+        assert self.router is not None
+        predictor = self.assessors[CLINICAL].predictor
+        frame = frame_picture(picture, predictor.bundle.frame)
+        return self.router.route(self.router.build_features(frame, predictor.session.run(frame)[EMBEDDING]))
+
+
+def find_common(routes: Sequence[Route]) -> str | None:
+    """Return the kind that all pictures are; None where they differ, are neither, or there is none."""
+    kinds = {route.kind for route in routes}
+    return kinds.pop() if len(kinds) == 1 and kinds != {NEITHER} else None

@@ -1,0 +1,292 @@
+"""Fit the router: dermoscopy pictures, clinical photographs, and pictures that are neither."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from skinai.artefacts import hash_file, write_json
+from skinai.data.images import Mark, cover_mark, frame_picture
+from skinai.data.metadata import DataFolder
+from skinai.data.quality import MEASURES, measure_frame
+from skinai.data.split import SPLIT_FILE, read_split
+from skinai.errors import UsageError
+from skinai.labels import HAM10000
+from skinai.model.bundle import EMBEDDING, EXPORT_FILE, Bundle, load_bundle
+from skinai.model.gates import DERMOSCOPY as DERMOSCOPY_GATE
+from skinai.model.gates import PHOTOGRAPH
+from skinai.model.perceptron import write_arrays
+from skinai.model.reference import locate
+from skinai.model.router import (
+    CLINICAL,
+    DERMOSCOPY,
+    NEITHER,
+    ROUTER_FILE,
+    ROUTER_WEIGHTS_FILE,
+    ROUTES,
+    Router,
+    read_router,
+)
+from skinai.model.session import Session
+from skinai.training.gates import (
+    cut_part,
+    decode_files,
+    draw_documents,
+    draw_examples,
+    fit_perceptron,
+    list_runs,
+    list_samples,
+)
+from skinai.training.run import log_look, with_labels_of
+
+_DIMENSIONS = 64
+# Shares of valid that may miss their own threshold.
+_MISSED_ON_VALID = {DERMOSCOPY: 0.004, CLINICAL: 0.015}
+_CROPS = 16
+_DERMOSCOPY_FITTED = 3000
+# The likeliest answer never has less than a third; beyond a half a threshold would overrule it.
+_GREATEST_THRESHOLD = 0.5
+
+
+def fit_router(
+    folder: Path,
+    clinical: DataFolder,
+    dermoscopy: DataFolder,
+    *,
+    dermoscopy_model: Path,
+    neither: Path | None = None,
+    seed: int = 0,
+    say: Callable[[str], object] = print,
+) -> Router:
+    """Fit the router and write ``router.json`` and ``router.npz`` into the folder of the clinical model.
+
+    It is fitted on `train` of both models' splits, pictures drawn by program, natural pictures that come with
+    scikit-image and scikit-learn, documents and patterns drawn by program, and the pictures in `neither`. Where the
+    photographs carry their owner's mark, it is learned from them and laid over half of the other pictures, so that it
+    tells nothing. The thresholds are fitted on `valid`. What becomes of pictures that were held out is counted: all of
+    `test` of both splits (logged as a look, though no diagnosis is looked at), crops of every other natural picture,
+    newly drawn documents, and every other run of neighbours of the pictures in `neither`; with and without the mark.
+
+    Parameters
+    ----------
+    folder : Path
+        The model folder for clinical photographs.
+    clinical, dermoscopy : DataFolder
+        What the two models were trained on.
+    dermoscopy_model : Path
+        Model folder whose split divides `dermoscopy`.
+    neither : Path, optional
+        A folder of pictures that are neither; its subfolders are searched.
+    seed : int
+    say : callable
+        Receives one sentence at a time.
+
+    Raises
+    ------
+    UsageError
+        If a model is of the other kind, or the data are not those of the models.
+    """
+    from sklearn.decomposition import PCA
+
+    bundle, other = load_bundle(folder), load_bundle(dermoscopy_model)
+    if bundle.labels is HAM10000 or other.labels is not HAM10000:
+        raise UsageError(
+            "The router goes into a folder for clinical photographs, and the other model has HAM10000's classes."
+        )
+    clinical, dermoscopy = with_labels_of(bundle, clinical), with_labels_of(other, dermoscopy)
+    paths = {CLINICAL: _divide(clinical, bundle), DERMOSCOPY: _divide(dermoscopy, other)}
+    rng = np.random.default_rng(seed)
+    eyes = _Eyes(bundle)
+    overlay = learn_overlay(paths[CLINICAL]["train"], clinical.mark) if clinical.mark else None
+
+    def see(pictures: Iterable[np.ndarray], *, marked: bool | None = None) -> _Seen:
+        """Look at pictures; `marked` lays the mark over all or none of them, and by default over every other one."""
+
+        def lay() -> Iterator[np.ndarray]:
+            for number, picture in enumerate(pictures):
+                wanted = number % 2 == 1 if marked is None else marked
+                yield overlay.lay_over(picture) if overlay is not None and wanted else picture
+
+        return eyes.look(lay())
+
+    say("Looking at dermoscopy pictures.")
+    train = [paths[DERMOSCOPY]["train"][row] for row in rng.permutation(len(paths[DERMOSCOPY]["train"]))]
+    seen: list[tuple[str, _Seen]] = [(DERMOSCOPY, see(decode_files(train[:_DERMOSCOPY_FITTED])))]
+    seen.append((DERMOSCOPY, see(draw_examples(DERMOSCOPY_GATE, seed=1000))))
+    valid = {DERMOSCOPY: see(decode_files(paths[DERMOSCOPY]["valid"]))}
+    say("Looking at clinical photographs.")
+    for name in _VIEWS:
+        seen.append((CLINICAL, eyes.look(_show(paths[CLINICAL]["train"], name, clinical.mark, rng))))
+    seen.append((CLINICAL, see(draw_examples(PHOTOGRAPH, seed=1000))))
+    shown = (view for name in _VIEWS for view in _show(paths[CLINICAL]["valid"], name, clinical.mark, rng))
+    valid[CLINICAL] = eyes.look(shown)
+    say("Looking at other pictures.")
+    natural = list_samples()
+    runs = list_runs(neither) if neither else [[], []]
+    fitted, held_natural = natural[0::2], natural[1::2]
+    seen.append((NEITHER, see(_crop(fitted, rng))))
+    seen.append((NEITHER, see(draw_documents(rng))))
+    if neither:
+        seen.append((NEITHER, see(_crop(decode_files(runs[0]), rng, count=3))))
+
+    embeddings = np.concatenate([one.embeddings for _, one in seen])
+    fitted_pca = PCA(min(_DIMENSIONS, *np.subtract(embeddings.shape, 1)), svd_solver="randomized", random_state=0)
+    fitted_pca.fit(embeddings)
+    half = [values.astype(np.float16).astype(np.float32) for values in (fitted_pca.mean_, fitted_pca.components_)]
+    truth = np.concatenate([np.full(len(one.measures), ROUTES.index(kind)) for kind, one in seen])
+    features = np.concatenate([one.build_features(*half) for _, one in seen])
+    network = fit_perceptron(features, truth, seed=seed)
+    thresholds = {}
+    for index, kind in enumerate(ROUTES[:2]):
+        reached = np.sort(network.tell_kinds(valid[kind].build_features(*half))[:, index])
+        threshold = float(reached[int(_MISSED_ON_VALID[kind] * len(reached))])
+        thresholds[kind] = round(min(max(threshold, 0.01), _GREATEST_THRESHOLD), 4)
+    router = Router(network, half[0], half[1], thresholds)
+
+    def count(one: _Seen) -> dict[str, int]:
+        chosen = router.choose(network.tell_kinds(one.build_features(*half)))
+        return {"pictures": len(chosen)} | {kind: int((chosen == index).sum()) for index, kind in enumerate(ROUTES)}
+
+    say("Looking at pictures that were held out.")
+    tested = sum(len(paths[kind]["test"]) for kind in (DERMOSCOPY, CLINICAL))
+    log_look(folder, bundle, pictures=tested, purpose="what the router makes of test; no diagnosis was looked at")
+    held: dict[str, _Seen] = {}
+    for marked in (False, True) if overlay is not None else (False,):
+        note = "_marked" if marked else ""
+        held["dermoscopy" + note] = see(decode_files(paths[DERMOSCOPY]["test"]), marked=marked)
+        others = [see(_crop(held_natural, rng), marked=marked), see(draw_documents(rng), marked=marked)]
+        held["natural" + note], held["documents_and_patterns" + note] = others
+        if neither:
+            held["other_pictures" + note] = see(_crop(decode_files(runs[1]), rng, count=1), marked=marked)
+    for name in _VIEWS:
+        held[f"clinical_{name}"] = eyes.look(_show(paths[CLINICAL]["test"], name, clinical.mark, rng))
+    held["drawn_lesions"] = see(draw_examples(DERMOSCOPY_GATE, seed=2000), marked=False)
+    held["drawn_photographs"] = see(draw_examples(PHOTOGRAPH, seed=2000), marked=False)
+
+    (folder / ROUTER_FILE).unlink(missing_ok=True)
+    write_arrays(folder / ROUTER_WEIGHTS_FILE, network, centre=half[0], directions=half[1])
+    facts: dict[str, Any] = {
+        "fingerprint": bundle.fingerprint,
+        "routes": list(ROUTES),
+        "measures": list(MEASURES),
+        "thresholds": thresholds,
+        "weights_sha256": hash_file(folder / ROUTER_WEIGHTS_FILE),
+        "dermoscopy_model": other.name,
+        "fitted_on": {kind: int((truth == index).sum()) for index, kind in enumerate(ROUTES)},
+        "valid": {kind: count(one) for kind, one in valid.items()},
+        "held_out": {name: count(one) for name, one in held.items()},
+    }
+    write_json(folder / ROUTER_FILE, facts)
+    for name, counts in facts["held_out"].items():
+        shares = ", ".join(f"{counts[kind]} {kind}" for kind in ROUTES if counts[kind])
+        say(f"{name.replace('_', ' ')}, {counts['pictures']}: {shares}.")
+    found = read_router(folder, fingerprint=bundle.fingerprint, embedding_size=eyes.session.embedding_size)
+    assert found is not None
+    return found
+
+
+# How a clinical photograph is shown: as it is, with its owner's mark; with the mark covered; a part without it.
+_VIEWS = ("as_it_is", "covered", "part")
+
+
+class Overlay:
+    """The owner's mark as it lies over photographs.
+
+    Parameters
+    ----------
+    cover : ndarray of shape (height, width, 1)
+        How much of each pixel it hides, 0 to 1.
+    """
+
+    def __init__(self, cover: np.ndarray) -> None:
+        self.cover = cover
+
+    def lay_over(self, picture: np.ndarray) -> np.ndarray:
+        """Return a picture of any size with the mark over it, in white."""
+        height, width = picture.shape[:2]
+        cover = cv2.resize(self.cover, (width, height), interpolation=cv2.INTER_AREA)[..., None]
+        return np.clip(picture * (1 - cover) + 255 * cover, 0, 255).astype(np.uint8)
+
+
+def learn_overlay(paths: Sequence[Path], mark: Mark, *, count: int = 600) -> Overlay:
+    """Learn a white mark from photographs that all carry it: where their mean is lighter than its surroundings.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    mark : tuple of float
+        Left, top, right and bottom of the rectangle in which it lies, in shares of width and height.
+    count : int
+        So many of the photographs are looked at.
+    """
+    width, height = 320, 240
+    total = np.zeros((height, width, 3))
+    chosen = paths[:: max(len(paths) // count, 1)]
+    for picture in decode_files(chosen):
+        total += cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    mean = (total / len(chosen)).mean(axis=2).astype(np.float32)
+    around = cv2.medianBlur(mean.astype(np.uint8), 41).astype(np.float32)
+    cover = np.clip((mean - around - 2) / (255 - around), 0, 1)
+    inside = np.zeros_like(cover)
+    left, top, right, bottom = mark
+    inside[round(top * height) : round(bottom * height), round(left * width) : round(right * width)] = 1
+    return Overlay((cover * inside)[..., None])
+
+
+class _Seen:
+    """What is kept of pictures: measures of their frames, shape (n, measures), and embeddings, shape (n, channels)."""
+
+    def __init__(self, measures: np.ndarray, embeddings: np.ndarray) -> None:
+        self.measures, self.embeddings = measures, embeddings
+
+    def build_features(self, centre: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        """Return what the router looks at, shape (n, features)."""
+        places = np.stack([locate(embedding, centre, directions) for embedding in self.embeddings])
+        return np.concatenate([self.measures, places], axis=1)
+
+
+class _Eyes:
+    """The clinical model's network."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.frame, self.session = bundle.frame, Session(bundle.folder / EXPORT_FILE)
+
+    def look(self, pictures: Iterable[np.ndarray]) -> _Seen:
+        measures, embeddings = [], []
+        for picture in pictures:
+            frame = frame_picture(picture, self.frame)
+            measures.append(measure_frame(frame))
+            embeddings.append(self.session.run(frame)[EMBEDDING])
+        return _Seen(np.stack(measures), np.stack(embeddings))
+
+
+def _divide(data: DataFolder, bundle: Bundle) -> dict[str, list[Path]]:
+    """Return the picture files of each subset of a model's split."""
+    subset_of = read_split(bundle.folder / SPLIT_FILE).set_index("image_id")["subset"]
+    subsets = data.present["image_id"].map(subset_of)
+    paths = {str(name): [Path(path) for path in rows] for name, rows in data.present["path"].groupby(subsets)}
+    if set(paths) != {"train", "valid", "test"}:
+        raise UsageError(f"{data.path} does not hold the pictures that {bundle.name} was trained and tested on.")
+    return paths
+
+
+def _show(paths: Iterable[Path], view: str, mark: Mark | None, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    for picture in decode_files(paths):
+        if view == "covered" and mark:
+            yield cover_mark(picture, mark)
+        elif view == "part":
+            yield cut_part(picture, rng)
+        else:
+            yield picture
+
+
+def _crop(pictures: Iterable[np.ndarray], rng: np.random.Generator, *, count: int = _CROPS) -> Iterator[np.ndarray]:
+    """Yield each picture whole, then parts of it."""
+    for picture in pictures:
+        yield picture
+        for _ in range(count - 1):
+            yield cut_part(picture, rng)
