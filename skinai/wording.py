@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from skinai.data.images import MAX_BYTES
 from skinai.evaluation.units import LESION, name_unit, put_in_units
 from skinai.labels import HAM10000, Label, LabelSet
+from skinai.model.router import ROUTES, expect_route
 
 if TYPE_CHECKING:  # importing them costs pandas, which the command line does without
     from skinai.evaluation.comparison import McNemar
@@ -29,9 +30,7 @@ MISSED_NOTE = "In its holdout test the model put a benign diagnosis first for {m
 SOURCE_LABEL = "Where the picture comes from"
 UPLOAD_LABEL = f"Dermoscopy picture (JPEG, PNG or DICOM, up to {MAX_UPLOAD_MB} MB)"
 UPLOAD_ANY_LABEL = f"Dermoscopy picture or photograph of the skin (JPEG, PNG or DICOM, up to {MAX_UPLOAD_MB} MB)"
-UPLOAD_SEVERAL_LABEL = (
-    f"2 to 6 pictures of the same lesion (JPEG, PNG or DICOM, up to {MAX_UPLOAD_MB} MB each)"
-)
+UPLOAD_SEVERAL_LABEL = f"2 to 6 pictures of the same lesion (JPEG, PNG or DICOM, up to {MAX_UPLOAD_MB} MB each)"
 UPLOAD_HELP = (
     "Drag a file here or choose one. It goes only to the computer that runs this program, which keeps it in memory and "
     "writes no file. Leave out faces, names and labels."
@@ -1143,6 +1142,20 @@ ROUTER_KINDS = {
 }
 
 
+ROUTER_COLUMNS = ("Pictures", "n", "Belong to", "Sent there", "Elsewhere")
+
+
+def spell_routes(counts: Mapping[str, Mapping[str, int]]) -> list[tuple[str, str, str, str, str]]:
+    """Return a row of `ROUTER_COLUMNS` for each kind of picture that the fit of a router counted."""
+    rows = []
+    for name, one in counts.items():
+        belongs = expect_route(name)
+        others = [f"{one[kind]:,} {kind}" for kind in ROUTES if kind != belongs and one[kind]]
+        there = say_of(one[belongs], one["pictures"])
+        rows.append((ROUTER_KINDS.get(name, name), f"{one['pictures']:,}", belongs, there, ", ".join(others) or "none"))
+    return rows
+
+
 def say_routing(routing: Routing) -> str:
     """Return in one or two sentences which model answers for pictures and why, without Markdown."""
     what = "this" if len(routing.routes) == 1 else "these pictures"
@@ -1165,9 +1178,7 @@ def say_dermoscopy(answer: Assessment) -> str | None:
     if not answer.needs_dermoscopy:
         return None
     shares = answer.prediction.by_code
-    label = max(
-        (label for label in answer.prediction.labels if label.dermoscopy), key=lambda label: shares[label.code]
-    )
+    label = max((label for label in answer.prediction.labels if label.dermoscopy), key=lambda label: shares[label.code])
     return DERMOSCOPY_FIRST.format(name=label.name, share=say_share(shares[label.code]))
 
 

@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "training": EVERYBODY | {"data", "model"},
     "evaluation": EVERYBODY | {"data"},
     "serving": EVERYBODY | {"data", "model", "evaluation"},
-    "wording": {"data", "labels", "evaluation", "serving"},
+    "wording": {"data", "labels", "model", "evaluation", "serving"},
     "exports": EVERYBODY | {"data", "model", "evaluation", "serving", "wording"},
 }
 MAY_IMPORT_ANYTHING = {"ui", "__main__", "__init__"}

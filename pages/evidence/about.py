@@ -62,6 +62,8 @@ def show_use(bundle: Bundle) -> None:
     few = () if report is None else list_few(report)
     not_for = wording.list_not_for(bundle.labels, few=few, unrecorded=unrecorded)
     st.markdown("\n".join(f"- {sentence}" for sentence in not_for))
+    for note in bundle.notes:
+        st.markdown(components.plain(note))
 
 
 def describe_network(bundle: Bundle) -> str:

@@ -109,6 +109,7 @@ def _data(facts: CardFacts) -> list[str]:
         parts.append(f"{wording.SOURCE_REMARK} {wording.SKIN_TONE_REMARK}")
     else:
         parts.append(f"{wording.SAME_SOURCE_REMARK} {wording.SKIN_TONE_GAP}")
+    parts += [_escape(note) for note in facts.bundle.notes]
     return parts
 
 
@@ -193,6 +194,9 @@ def _results(facts: CardFacts) -> list[str]:
     if refused:
         remark = wording.GATE_REMARK if facts.is_ham10000 else wording.OTHER_GATE_REMARK
         drawn += [f"### {wording.GATE_TITLE}", remark, _table(["Pictures", "n", "Refused"], refused)]
+    if facts.routed:
+        table = _table(list(wording.ROUTER_COLUMNS), wording.spell_routes(facts.routed))
+        drawn += [f"### {wording.ROUTER_TITLE}", wording.ROUTER_REMARK, table]
     return parts + drawn
 
 

@@ -20,6 +20,7 @@ from skinai.evaluation.subgroups import FEW_LESIONS
 from skinai.labels import HAM10000
 from skinai.model.bundle import Bundle, load_bundle
 from skinai.model.gates import read_refused_counts
+from skinai.model.router import read_routed_counts
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class CardFacts:
         ``subset``, ``pictures`` and ``lesions`` as listed, ``pictures_present`` and ``lesions_present``.
     refused : mapping of str to tuple of int
         What the gate refuses: kind to how many of how many; empty without a gate.
+    routed : mapping of str to mapping of str to int
+        Where the router sends pictures: kind to ``pictures`` and a count a route; empty without a router.
     """
 
     bundle: Bundle
@@ -47,6 +50,7 @@ class CardFacts:
     summary: DatasetSummary
     flow: pd.DataFrame
     refused: Mapping[str, tuple[int, int]]
+    routed: Mapping[str, Mapping[str, int]]
 
     @property
     def is_ham10000(self) -> bool:
@@ -111,6 +115,7 @@ def read_facts(folder: Path) -> CardFacts:
         summary=summary,
         flow=_count_flow(read_split(folder / SPLIT_FILE), summary),
         refused=read_refused_counts(folder),
+        routed=read_routed_counts(folder),
     )
 
 

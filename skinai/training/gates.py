@@ -43,7 +43,7 @@ _CROPS = 16
 _MARK = (0.0, 0.62, 0.36, 1.0)  # where photographs carry the mark of their owner
 _RUN = 20  # neighbours of a folder that are fitted on, or held out, together
 _DISCOLOURED = ("channels_swapped", "contrast", "light", "inverted")
-_WRECKS = {
+WRECKS = {
     DERMOSCOPY: {"enlarged": "low_detail", "blurred": "blurred", "absent": "no_lesion", "cut_off": "no_lesion"}
     | dict.fromkeys(_DISCOLOURED, "colours"),
     # A rash may be anywhere, also at the edge.
@@ -110,11 +110,11 @@ def fit_gates(
     drawn = (frame_picture(picture, bundle.frame) for picture in draw_examples(passes, seed=2000))
     held: dict[str, np.ndarray] = {_DRAWN_NAMES[passes]: look.at(drawn)}
     say("Looking at wrecked ones.")
-    for position, (wreck, kind) in enumerate(_WRECKS[passes].items()):
+    for position, (wreck, kind) in enumerate(WRECKS[passes].items()):
         rows = np.roll(order, -position * _OF_EACH_WRECK)[:_OF_EACH_WRECK]
-        fitted.append((kind, look.at(_wreck(train[row], wreck, rng) for row in rows)))
+        fitted.append((kind, look.at(wreck_picture(train[row], wreck, rng) for row in rows)))
         chosen = rng.permutation(len(valid))[:_OF_EACH_WRECK]
-        held[wreck] = look.at(_wreck(valid[row], wreck, rng) for row in chosen)
+        held[wreck] = look.at(wreck_picture(valid[row], wreck, rng) for row in chosen)
     say("Looking at other pictures.")
     natural = list_samples()
     others: dict[str, list[Iterable[np.ndarray]]] = {
@@ -224,7 +224,8 @@ def list_samples() -> list[np.ndarray]:
     return [*found, *(np.asarray(picture) for picture in load_sample_images().images)]
 
 
-def _wreck(frame: np.ndarray, wreck: str, rng: np.random.Generator) -> np.ndarray:
+def wreck_picture(frame: np.ndarray, wreck: str, rng: np.random.Generator) -> np.ndarray:
+    """Return a picture spoiled in one of the ways that `WRECKS` names for each kind."""
     height, width = frame.shape[:2]
     image = Image.fromarray(frame)
     if wreck == "enlarged":

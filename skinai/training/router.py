@@ -33,6 +33,7 @@ from skinai.model.router import (
 )
 from skinai.model.session import Session
 from skinai.training.gates import (
+    WRECKS,
     cut_part,
     decode_files,
     draw_documents,
@@ -40,6 +41,7 @@ from skinai.training.gates import (
     fit_perceptron,
     list_runs,
     list_samples,
+    wreck_picture,
 )
 from skinai.training.run import log_look, with_labels_of
 
@@ -48,6 +50,7 @@ _DIMENSIONS = 64
 _MISSED_ON_VALID = {DERMOSCOPY: 0.004, CLINICAL: 0.015}
 _CROPS = 16
 _DERMOSCOPY_FITTED = 3000
+_SPOILED = 800
 # The likeliest answer never has less than a third; beyond a half a threshold would overrule it.
 _GREATEST_THRESHOLD = 0.5
 
@@ -64,8 +67,8 @@ def fit_router(
 ) -> Router:
     """Fit the router and write ``router.json`` and ``router.npz`` into the folder of the clinical model.
 
-    It is fitted on `train` of both models' splits, pictures drawn by program, natural pictures that come with
-    scikit-image and scikit-learn, documents and patterns drawn by program, and the pictures in `neither`. Where the
+    It is fitted on `train` of both models' splits, as it is and spoiled, pictures drawn by program, natural pictures
+    that come with scikit-image and scikit-learn, documents and patterns drawn, and the pictures in `neither`. Where the
     photographs carry their owner's mark, it is learned from them and laid over half of the other pictures, so that it
     tells nothing. The thresholds are fitted on `valid`. What becomes of pictures that were held out is counted: all of
     `test` of both splits (logged as a look, though no diagnosis is looked at), crops of every other natural picture,
@@ -118,10 +121,18 @@ def fit_router(
     seen: list[tuple[str, _Seen]] = [(DERMOSCOPY, see(decode_files(train[:_DERMOSCOPY_FITTED])))]
     seen.append((DERMOSCOPY, see(draw_examples(DERMOSCOPY_GATE, seed=1000))))
     valid = {DERMOSCOPY: see(decode_files(paths[DERMOSCOPY]["valid"]))}
+    # A picture that cannot be judged still goes to the model for its kind, whose gate says why.
+    spoiled = decode_files(train[-_SPOILED:])
+    seen.append((DERMOSCOPY, see(_spoil(spoiled, DERMOSCOPY_GATE, rng))))
+    seen.append((DERMOSCOPY, see(_spoil(draw_examples(DERMOSCOPY_GATE, seed=3000), DERMOSCOPY_GATE, rng))))
     say("Looking at clinical photographs.")
     for name in _VIEWS:
         seen.append((CLINICAL, eyes.look(_show(paths[CLINICAL]["train"], name, clinical.mark, rng))))
     seen.append((CLINICAL, see(draw_examples(PHOTOGRAPH, seed=1000))))
+    chosen = [paths[CLINICAL]["train"][row] for row in rng.permutation(len(paths[CLINICAL]["train"]))[:_SPOILED]]
+    spoiled = _show(chosen, "covered", clinical.mark, rng)
+    seen.append((CLINICAL, see(_spoil(spoiled, PHOTOGRAPH, rng))))
+    seen.append((CLINICAL, see(_spoil(draw_examples(PHOTOGRAPH, seed=3000), PHOTOGRAPH, rng))))
     shown = (view for name in _VIEWS for view in _show(paths[CLINICAL]["valid"], name, clinical.mark, rng))
     valid[CLINICAL] = eyes.look(shown)
     say("Looking at other pictures.")
@@ -282,6 +293,13 @@ def _show(paths: Iterable[Path], view: str, mark: Mark | None, rng: np.random.Ge
             yield cut_part(picture, rng)
         else:
             yield picture
+
+
+def _spoil(pictures: Iterable[np.ndarray], kind: str, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Yield pictures spoiled in all ways in turn."""
+    ways = list(WRECKS[kind])
+    for number, picture in enumerate(pictures):
+        yield wreck_picture(picture, ways[number % len(ways)], rng)
 
 
 def _crop(pictures: Iterable[np.ndarray], rng: np.random.Generator, *, count: int = _CROPS) -> Iterator[np.ndarray]:

@@ -14,6 +14,7 @@ from skinai.evaluation.units import name_unit
 from skinai.labels import HAM10000
 from skinai.model.bundle import DEFAULT_MODEL, Bundle
 from skinai.model.gates import read_refused_counts
+from skinai.model.router import read_routed_counts
 from skinai.ui import charts, components, resources
 
 
@@ -35,6 +36,7 @@ def show(bundle: Bundle, report: EvaluationReport) -> None:
     elif report.decision_hash:
         st.warning(wording.RULES_CHANGED.format(folder=components.name_folder(bundle)))
     show_gate(bundle, report)
+    show_router(bundle)
     show_models(bundle, report)
 
 
@@ -217,6 +219,21 @@ def show_gate(bundle: Bundle, report: EvaluationReport) -> None:
         test = wording.name_gate_kind("test", report.labels)
         rows.insert(0, {"Pictures": test, "n": f"{estimate.n:,}", "Refused": share})
     components.show_table(pd.DataFrame(rows), alt="Share of each kind of picture that the gate refuses")
+
+
+def show_router(bundle: Bundle) -> None:
+    """Show where the router sends pictures that were held out from its fit, in the folder that it lies in."""
+    try:
+        counts = read_routed_counts(bundle.folder)
+    except ModelError as error:
+        st.warning(str(error))
+        return
+    if not counts:
+        return
+    st.header(wording.ROUTER_TITLE)
+    st.markdown(wording.ROUTER_REMARK)
+    rows = pd.DataFrame(wording.spell_routes(counts), columns=list(wording.ROUTER_COLUMNS))
+    components.show_table(rows, alt="Where the router sends pictures of each kind")
 
 
 def show_models(bundle: Bundle, report: EvaluationReport) -> None:
