@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import logging
 import mimetypes
 import re
@@ -11,13 +12,14 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
-from streamlit import file_util
+from streamlit import config, file_util
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.starlette import App
 
 from skinai.errors import SkinaiError
+from skinai.ui.navigation import PAGES
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -44,16 +46,20 @@ def main(arguments: list[str] | None = None) -> None:
     script_context = logging.getLogger("streamlit.runtime.scriptrunner_utils.script_run_context")
     script_context.addFilter(lambda record: record.threadName != _PREPARING)
     threading.Thread(target=_prepare, name=_PREPARING, daemon=True).start()
-    middleware = [Middleware(PartsFirst), Middleware(FrontEndFromMemory)]
+    middleware = [Middleware(PagesFromMemory), Middleware(FrontEndFromMemory)]
     App(options.script.resolve(), middleware=middleware).run(config={"server.port": options.port})
 
 
-class PartsFirst:
-    """Has the browser fetch with a page what Streamlit asks for only when the first of its elements comes up.
+class PagesFromMemory:
+    """Answers for the addresses of the pages with the front end's one HTML page, out of memory.
 
-    For most pages that is the chart library, by far the largest part of the front end (4.7 MB). The report card's first
-    section does without it, so there it would only be in the way: it gets its own kinds of elements, which would
-    otherwise be asked for one after the other.
+    It names what Streamlit asks for only when the first of its elements comes up. For most pages that is the chart
+    library, by far the largest part of the front end (4.7 MB). The report card's first section does without it, so
+    there it would only be in the way: it gets its own kinds of elements, which would otherwise be asked for one after
+    the other.
+
+    It also says where the server is. Left alone, the front end looks for it below the page's own address, waits, looks
+    again one level up, and has the page's script run only then; told so, it connects first and looks meanwhile.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -66,21 +72,27 @@ class PartsFirst:
         self._elements = ", ".join(
             f"</static/js/{name}>; rel=modulepreload; crossorigin=anonymous" for name in _find_modules(static)
         )
+        self._paths = {"/", *(f"/{address}" for _, _, address in PAGES[1:])}
+        # What the server itself answers to the same question, later.
+        host = {"allowedOrigins": config.get_option("client.allowedOrigins"), "useExternalAuthToken": False}
+        address = 'new URL(".", location).href'
+        script = f"window.__streamlit = {{BACKEND_BASE_URL: {address}, HOST_CONFIG: {json.dumps(host)}}}"
+        page = (static / "index.html").read_text(encoding="utf-8")
+        self._page = page.replace("<head>", f"<head><script>{script}</script>", 1).encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_link(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                if links and headers.get("content-type", "").startswith("text/html"):
-                    headers.append("link", links)
-            await send(message)
-
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] not in self._paths:
             await self._app(scope, receive, send)
             return
         opens_without_chart = scope["path"] == "/report" and b"section=" not in scope["query_string"]
-        links = self._elements if opens_without_chart else self._chart
-        await self._app(scope, receive, send_with_link)
+        headers = {
+            "content-type": "text/html; charset=utf-8",
+            "content-length": str(len(self._page)),
+            "cache-control": "no-cache",
+            "link": self._elements if opens_without_chart else self._chart,
+        }
+        for message in _write_answer(headers, self._page):
+            await send(message)
 
 
 def _find_modules(static: Path) -> list[str]:
@@ -132,6 +144,10 @@ def _answer_with(path: Path) -> tuple[Message, Message]:
         "content-length": str(len(content)),
         "cache-control": "public, immutable, max-age=31536000",
     }
+    return _write_answer(headers, content)
+
+
+def _write_answer(headers: dict[str, str], content: bytes) -> tuple[Message, Message]:
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     start = {"type": "http.response.start", "status": 200, "headers": raw}
     return start, {"type": "http.response.body", "body": content}

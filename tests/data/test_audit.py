@@ -20,6 +20,7 @@ from skinai.data.audit import (
     write_audit,
     write_pairs,
 )
+from skinai.data.drawing import draw_lesion
 from skinai.data.metadata import METADATA_FILE
 from skinai.data.sources import read_source
 from skinai.data.split import read_near_duplicates, read_pairs, split_lesions
@@ -216,3 +217,18 @@ def test_the_counts_of_the_real_folder_are_known(real_data):
     assert counts["listed"].tolist() == counts["published"].tolist()
     assert counts["lesions"].tolist() == counts["published_lesions"].tolist()
     assert (counts["present"] <= counts["listed"]).all()
+
+
+def test_a_mark_that_all_pictures_carry_makes_no_pairs(tmp_path):
+    """Without covering it, the logo alone makes near-duplicates of pictures that have nothing else in common."""
+    rng = np.random.default_rng(4)
+    logo = rng.integers(0, 2, (60, 80, 3), dtype=np.uint8).repeat(2, 0).repeat(2, 1)[:80, :110] * 255
+    for name in ("red", "dark"):
+        (tmp_path / name).mkdir()
+    for number in range(10):
+        picture = draw_lesion(number, width_px=320, height_px=240, network=False)
+        picture[160:, :110] = logo
+        Image.fromarray(picture).save(tmp_path / ("red", "dark")[number % 2] / f"{number}.png")
+    data = read(tmp_path)
+    assert count(audit_folder(data))["near_across"] > 5
+    assert count(audit_folder(replace(data, mark=(0.0, 0.66, 0.35, 1.0))))["near_across"] == 0

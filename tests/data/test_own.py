@@ -75,6 +75,16 @@ def test_copies_of_a_picture_stay_together(class_folders):
         read_pictures(class_folders)
 
 
+def test_copies_with_two_classes_are_left_out_for_who_asks(class_folders):
+    (class_folders / "pale" / "again.jpg").write_bytes((class_folders / "dark" / "0.jpg").read_bytes())
+    whole = read_pictures(class_folders, for_training=False)
+    data = read_pictures(class_folders, drop_conflicts=True)
+    assert set(whole.table["image_id"]) - set(data.table["image_id"]) == {"dark/0.jpg", "pale/again.jpg"}
+    remark = next(remark for remark in data.remarks if remark.code == "copy_conflict")
+    assert remark.count == 2
+    assert "dark/0.jpg, pale/again.jpg; left out" in remark.sentence
+
+
 @pytest.mark.parametrize(
     ("names", "sentence"),
     [
