@@ -235,7 +235,8 @@ def run_ensemble(options: argparse.Namespace) -> int:
 
     out = Path(options.out).resolve()
     members = [Path(member) for member in options.members]
-    bundle = build_ensemble(members, data, out, views=options.views.split(","))
+    views = options.views.split(",")
+    bundle = build_ensemble(members, data, out, views=views, full_weights=options.full_weights)
     print(f"Joined {len(options.members)} networks as {bundle.name}, fingerprint {bundle.fingerprint}.")
     return _evaluate(out, "valid", None, purpose="", as_json=False)
 
@@ -1024,10 +1025,11 @@ def _build_parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--views", default="plain", metavar="VIEW,VIEW", help="what every member looks at: plain, mirrored, turned, ..."
     )
+    command.add_argument("--full-weights", action="store_true", help="keep 32 bits, to make it lighter with `slim`")
     command.set_defaults(run=run_ensemble)
 
     command = commands.add_parser("slim", help="write the form of a network to ship: smaller weights, no Keras file")
-    command.add_argument("folder", metavar="FOLDER", help="the model folder of a single network")
+    command.add_argument("folder", metavar="FOLDER", help="a model folder whose weights have 32 bits")
     command.add_argument("--data", metavar="DIR", help=data_help)
     _add_own_data(command)
     command.add_argument("--out", required=True, metavar="FOLDER", help="the model folder to write")

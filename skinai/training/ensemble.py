@@ -24,7 +24,7 @@ from skinai.training.calibration import Calibration, fit_calibration
 from skinai.training.config import removed_prior
 from skinai.training.fit import class_prior, run_network
 from skinai.training.record import LOG_FILE, list_versions
-from skinai.training.run import as_subset, check_out, describe_licence, load_run_data, with_labels_of, write_folder
+from skinai.training.run import as_subset, check_out, load_run_data, with_labels_of, write_folder
 
 
 def build_ensemble(
@@ -33,6 +33,7 @@ def build_ensemble(
     out: Path,
     *,
     views: Sequence[str] = ("plain",),
+    full_weights: bool = False,
     say: Callable[[str], object] = print,
 ) -> Bundle:
     """Write the model folder of an ensemble, all but the look at `test`.
@@ -49,6 +50,9 @@ def build_ensemble(
     views : sequence of str
         Names in `VIEWS`: every member answers for each view. The first is the one whose feature map and embedding are
         kept.
+    full_weights : bool
+        Keep the weights in 32 bits, for :func:`skinai.training.slim.slim_model`; by default they take 16 bits, in which
+        several networks fit into a model folder.
     say : callable
         Receives one sentence at a time.
 
@@ -87,6 +91,7 @@ def build_ensemble(
         "training": {
             "ensemble": "mean of the members' logits for each view",
             "views": list(views),
+            "weight_bits": 32 if full_weights else 16,
             "fit_seconds": sum(bundle.facts["training"]["fit_seconds"] for bundle in bundles),
             "parameters": sum(bundle.facts["training"]["parameters"] for bundle in bundles),
         },
@@ -96,14 +101,26 @@ def build_ensemble(
         ],
         "calibration": calibration.as_dict() | {"tried_on_valid": tried},
         "versions": list_versions(),
-        "licence": describe_licence(data.labels),
+        "licence": first.facts["licence"],
+        "notes": list(first.notes),
     }
     logs = [pd.read_csv(bundle.folder / LOG_FILE).assign(member=bundle.name) for bundle in bundles]
     write_atomic(out / LOG_FILE, pd.concat(logs).to_csv(index=False, lineterminator="\n"))
     model = join_networks(networks, first.frame, views, calibration)
     # A map of the close view would be stretched over the whole frame.
     head = join_heads(bundles, networks, calibration) if views[0] != "close" else None
-    return write_folder(model, first.frame, out, data, split, run, facts, head=head, ensemble=True)
+    return write_folder(
+        model,
+        first.frame,
+        out,
+        data,
+        split,
+        run,
+        facts,
+        head=head,
+        with_keras_file=False,
+        half_weights=not full_weights,
+    )
 
 
 def check_views(views: Sequence[str]) -> None:

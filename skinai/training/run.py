@@ -420,16 +420,16 @@ def write_folder(
     facts: dict[str, Any],
     *,
     head: np.ndarray | None,
-    ensemble: bool = False,
+    with_keras_file: bool = True,
+    half_weights: bool = False,
 ) -> Bundle:
     """Write every part, and ``bundle.json`` last: a folder without it is no model.
 
     `head` holds the last layer's weights, shape (channels, classes), where it follows a global average.
     """
-    # Several networks fit into a model folder only without a Keras file and with weights of 16 bits.
-    if not ensemble:
+    if with_keras_file:
         save_keras_model(model, out / KERAS_FILE)
-    export_litert(model, out / EXPORT_FILE, half_weights=ensemble)
+    export_litert(model, out / EXPORT_FILE, half_weights=half_weights)
     write_atomic(out / SPLIT_FILE, split.to_csv(index=False, lineterminator="\n"))
     write_folder_predictions(out, run.frames["valid"], data.labels, "valid")
     _write_reference(model, out, run.frames["train"])

@@ -43,7 +43,7 @@ def slim_model(
     Parameters
     ----------
     folder : Path
-        A model folder with its Keras file.
+        A model folder of a single network, or of an ensemble whose weights have 32 bits.
     data : DataFolder
         What it was trained on; `valid` is read from it.
     out : Path
@@ -58,13 +58,14 @@ def slim_model(
     Raises
     ------
     UsageError
-        If the network has no Keras file, the data are others, or on `valid` the lighter form costs more than .005
-        balanced accuracy, or more than .02 of a class's sensitivity.
+        If the weights were made lighter before, the data are others, or on `valid` the lighter form costs more than
+        .005 balanced accuracy, or more than .02 of a class's sensitivity.
     """
     check_out(out, resume=False)
     bundle = load_bundle(folder)
-    if not (folder / KERAS_FILE).is_file():
-        raise UsageError(f"{folder} has no {KERAS_FILE}, so it was made lighter before.")
+    whole = (folder / KERAS_FILE).is_file() or bundle.facts["training"].get("weight_bits") == 32
+    if not whole or "slimmed" in bundle.facts:
+        raise UsageError(f"The weights in {folder} do not have 32 bits; they were made lighter before.")
     data = with_labels_of(bundle, data)
     run = load_run_data(data, read_split(folder / SPLIT_FILE), bundle.frame, subsets=("train", "valid"))
     if run.data_hash != bundle.facts["data"]["pictures_sha256"]:
@@ -90,7 +91,7 @@ def slim_model(
             shutil.copyfile(folder / part, out / part)
     answer = Session(out / EXPORT_FILE).run(frame_picture(read_picture(out / PROBE_FILE), bundle.frame))
     parts = [part for part in (*copied, predictions_file("valid")) if (out / part).is_file()]
-    kept = ("data", "training", "calibration", "versions", "licence", "notes", "split")
+    kept = ("data", "training", "calibration", "versions", "licence", "notes", "split", "members")
     return write_bundle(
         out,
         labels=bundle.labels,

@@ -29,7 +29,7 @@ def test_the_lighter_form_answers_for_valid_like_the_network(small_model, small_
     assert facts["pictures"] == len(before)
     assessor = Assessor.load(out)
     assert assessor.reference is not None
-    with pytest.raises(UsageError, match="was made lighter before"):
+    with pytest.raises(UsageError, match="made lighter before"):
         slim.slim_model(out, read_data_folder(small_data), tmp_path / "again")
 
 
