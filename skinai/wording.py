@@ -1121,7 +1121,7 @@ DERMOSCOPY_FIRST = (
 
 ROUTER_TITLE = "What the router makes of pictures"
 ROUTER_REMARK = (
-    "Counted on pictures that were held out from its fit: all of the holdout (test) pictures of both models, and other "
+    "Counted on pictures that were held out from its fit: 600 holdout (test) pictures of each model, and other "
     "pictures. The atlas that the photographs come from prints its mark on them; it was learned and laid over pictures "
     "of the other kinds too, to show that it decides nothing."
 )

@@ -174,6 +174,8 @@ def frame_picture(picture: np.ndarray, rule: FrameRule) -> np.ndarray:
         image = image.transpose(Image.Transpose.ROTATE_90)
     width = min(image.width, image.height * rule.width_px / rule.height_px)
     height = width * rule.height_px / rule.width_px
+    # Rounding may take the last digit beyond the edge.
+    height = min(height, image.height)
     left, top = (image.width - width) / 2, (image.height - height) / 2
     resampling = Image.Resampling[rule.filter.upper()]
     box = (left, top, left + width, top + height)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +51,10 @@ _DIMENSIONS = 64
 # Shares of valid that may miss their own threshold.
 _MISSED_ON_VALID = {DERMOSCOPY: 0.004, CLINICAL: 0.015}
 _CROPS = 16
-_DERMOSCOPY_FITTED = 3000
-_SPOILED = 800
+_DERMOSCOPY_FITTED = 1500
+_TESTED = 600  # pictures of test of each kind, at most
+_AT_ONCE = 64
+_SPOILED = 400
 # The likeliest answer never has less than a third; beyond a half a threshold would overrule it.
 _GREATEST_THRESHOLD = 0.5
 
@@ -70,8 +74,8 @@ def fit_router(
     It is fitted on `train` of both models' splits, as it is and spoiled, pictures drawn by program, natural pictures
     that come with scikit-image and scikit-learn, documents and patterns drawn, and the pictures in `neither`. Where the
     photographs carry their owner's mark, it is learned from them and laid over half of the other pictures, so that it
-    tells nothing. The thresholds are fitted on `valid`. What becomes of pictures that were held out is counted: all of
-    `test` of both splits (logged as a look, though no diagnosis is looked at), crops of every other natural picture,
+    tells nothing. The thresholds are fitted on `valid`. What becomes of pictures that were held out is counted: 600 of
+    `test` of each split (logged as a look, though no diagnosis is looked at), crops of every other natural picture,
     newly drawn documents, and every other run of neighbours of the pictures in `neither`; with and without the mark.
 
     Parameters
@@ -120,14 +124,15 @@ def fit_router(
     train = [paths[DERMOSCOPY]["train"][row] for row in rng.permutation(len(paths[DERMOSCOPY]["train"]))]
     seen: list[tuple[str, _Seen]] = [(DERMOSCOPY, see(decode_files(train[:_DERMOSCOPY_FITTED])))]
     seen.append((DERMOSCOPY, see(draw_examples(DERMOSCOPY_GATE, seed=1000))))
-    valid = {DERMOSCOPY: see(decode_files(paths[DERMOSCOPY]["valid"]))}
+    valid = {DERMOSCOPY: see(decode_files(paths[DERMOSCOPY]["valid"][::2]))}
     # A picture that cannot be judged still goes to the model for its kind, whose gate says why.
     spoiled = decode_files(train[-_SPOILED:])
     seen.append((DERMOSCOPY, see(_spoil(spoiled, DERMOSCOPY_GATE, rng))))
     seen.append((DERMOSCOPY, see(_spoil(draw_examples(DERMOSCOPY_GATE, seed=3000), DERMOSCOPY_GATE, rng))))
     say("Looking at clinical photographs.")
-    for name in _VIEWS:
-        seen.append((CLINICAL, eyes.look(_show(paths[CLINICAL]["train"], name, clinical.mark, rng))))
+    for number, name in enumerate(_VIEWS):
+        part = paths[CLINICAL]["train"][number :: len(_VIEWS)]
+        seen.append((CLINICAL, eyes.look(_show(part, name, clinical.mark, rng))))
     seen.append((CLINICAL, see(draw_examples(PHOTOGRAPH, seed=1000))))
     chosen = [paths[CLINICAL]["train"][row] for row in rng.permutation(len(paths[CLINICAL]["train"]))[:_SPOILED]]
     spoiled = _show(chosen, "covered", clinical.mark, rng)
@@ -163,18 +168,23 @@ def fit_router(
         return {"pictures": len(chosen)} | {kind: int((chosen == index).sum()) for index, kind in enumerate(ROUTES)}
 
     say("Looking at pictures that were held out.")
-    tested = sum(len(paths[kind]["test"]) for kind in (DERMOSCOPY, CLINICAL))
-    log_look(folder, bundle, pictures=tested, purpose="what the router makes of test; no diagnosis was looked at")
+    test = {kind: _draw(paths[kind]["test"], rng) for kind in ROUTES[:2]}
+    log_look(
+        folder,
+        bundle,
+        pictures=sum(map(len, test.values())),
+        purpose="what the router makes of test; no diagnosis was looked at",
+    )
     held: dict[str, _Seen] = {}
     for marked in (False, True) if overlay is not None else (False,):
         note = "_marked" if marked else ""
-        held["dermoscopy" + note] = see(decode_files(paths[DERMOSCOPY]["test"]), marked=marked)
+        held["dermoscopy" + note] = see(decode_files(test[DERMOSCOPY]), marked=marked)
         others = [see(_crop(held_natural, rng), marked=marked), see(draw_documents(rng), marked=marked)]
         held["natural" + note], held["documents_and_patterns" + note] = others
         if neither:
             held["other_pictures" + note] = see(_crop(decode_files(runs[1]), rng, count=1), marked=marked)
     for name in _VIEWS:
-        held[f"clinical_{name}"] = eyes.look(_show(paths[CLINICAL]["test"], name, clinical.mark, rng))
+        held[f"clinical_{name}"] = eyes.look(_show(test[CLINICAL], name, clinical.mark, rng))
     held["drawn_lesions"] = see(draw_examples(DERMOSCOPY_GATE, seed=2000), marked=False)
     held["drawn_photographs"] = see(draw_examples(PHOTOGRAPH, seed=2000), marked=False)
 
@@ -267,12 +277,16 @@ class _Eyes:
         self.frame, self.session = bundle.frame, Session(bundle.folder / EXPORT_FILE)
 
     def look(self, pictures: Iterable[np.ndarray]) -> _Seen:
-        measures, embeddings = [], []
-        for picture in pictures:
-            frame = frame_picture(picture, self.frame)
-            measures.append(measure_frame(frame))
-            embeddings.append(self.session.run(frame)[EMBEDDING])
-        return _Seen(np.stack(measures), np.stack(embeddings))
+        seen: list[tuple[np.ndarray, np.ndarray]] = []
+        waiting = iter(pictures)
+        with ThreadPoolExecutor() as pool:
+            while some := list(islice(waiting, _AT_ONCE)):
+                seen += pool.map(self._look_at, some)
+        return _Seen(np.stack([measures for measures, _ in seen]), np.stack([place for _, place in seen]))
+
+    def _look_at(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        frame = frame_picture(picture, self.frame)
+        return measure_frame(frame), self.session.run(frame)[EMBEDDING]
 
 
 def _divide(data: DataFolder, bundle: Bundle) -> dict[str, list[Path]]:
@@ -293,6 +307,10 @@ def _show(paths: Iterable[Path], view: str, mark: Mark | None, rng: np.random.Ge
             yield cut_part(picture, rng)
         else:
             yield picture
+
+
+def _draw(paths: Sequence[Path], rng: np.random.Generator) -> list[Path]:
+    return [paths[row] for row in rng.permutation(len(paths))[:_TESTED]]
 
 
 def _spoil(pictures: Iterable[np.ndarray], kind: str, rng: np.random.Generator) -> Iterator[np.ndarray]:

@@ -53,46 +53,42 @@ def main(arguments: list[str] | None = None) -> None:
 class PagesFromMemory:
     """Answers for the addresses of the pages with the front end's one HTML page, out of memory.
 
-    It names what Streamlit asks for only when the first of its elements comes up. For most pages that is the chart
-    library, by far the largest part of the front end (4.7 MB). The report card's first section does without it, so
-    there it would only be in the way: it gets its own kinds of elements, which would otherwise be asked for one after
-    the other.
+    The page names, last of all scripts, what Streamlit asks for only when the first of its elements comes up. For most
+    pages that is the chart library, by far the largest part of the front end (4.7 MB). The report card's first section
+    does without it, so there it would only be in the way: it gets its own kinds of elements, which would otherwise be
+    asked for one after the other.
 
-    It also says where the server is. Left alone, the front end looks for it below the page's own address, waits, looks
-    again one level up, and has the page's script run only then; told so, it connects first and looks meanwhile.
+    The page also says where the server is. Left alone, the front end looks for it below the page's own address, waits,
+    looks again one level up, and has the page's script run only then; told so, it connects first and looks meanwhile.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         static = Path(file_util.get_static_dir())
-        self._chart = ", ".join(
-            f"</{path.relative_to(static).as_posix()}>; rel=preload; as=script; crossorigin=anonymous"
-            for path in sorted(static.glob("static/js/PlotlyChart.*.js"))
-        )
-        self._elements = ", ".join(
-            f"</static/js/{name}>; rel=modulepreload; crossorigin=anonymous" for name in _find_modules(static)
-        )
+        charts = [path.name for path in sorted(static.glob("static/js/PlotlyChart.*.js"))]
+        self._with_chart = _write_page(static, 'rel="preload" as="script"', charts)
+        self._without_chart = _write_page(static, 'rel="modulepreload"', _find_modules(static))
         self._paths = {"/", *(f"/{address}" for _, _, address in PAGES[1:])}
-        # What the server itself answers to the same question, later.
-        host = {"allowedOrigins": config.get_option("client.allowedOrigins"), "useExternalAuthToken": False}
-        address = 'new URL(".", location).href'
-        script = f"window.__streamlit = {{BACKEND_BASE_URL: {address}, HOST_CONFIG: {json.dumps(host)}}}"
-        page = (static / "index.html").read_text(encoding="utf-8")
-        self._page = page.replace("<head>", f"<head><script>{script}</script>", 1).encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] not in self._paths:
             await self._app(scope, receive, send)
             return
         opens_without_chart = scope["path"] == "/report" and b"section=" not in scope["query_string"]
-        headers = {
-            "content-type": "text/html; charset=utf-8",
-            "content-length": str(len(self._page)),
-            "cache-control": "no-cache",
-            "link": self._elements if opens_without_chart else self._chart,
-        }
-        for message in _write_answer(headers, self._page):
+        for message in self._without_chart if opens_without_chart else self._with_chart:
             await send(message)
+
+
+def _write_page(static: Path, relation: str, scripts: list[str]) -> tuple[Message, Message]:
+    """Return the answer with a page that has the browser fetch these scripts and says where the server is."""
+    # What the server itself answers to the same question, later.
+    host = {"allowedOrigins": config.get_option("client.allowedOrigins"), "useExternalAuthToken": False}
+    address = 'new URL(".", location).href'
+    told = f"<script>window.__streamlit = {{BACKEND_BASE_URL: {address}, HOST_CONFIG: {json.dumps(host)}}}</script>"
+    links = "".join(f'<link {relation} crossorigin href="./static/js/{name}">' for name in scripts)
+    page = (static / "index.html").read_text(encoding="utf-8")
+    page = page.replace("<head>", f"<head>{told}", 1).replace("</head>", f"{links}</head>", 1)
+    return _write_answer("text/html; charset=utf-8", "no-cache", page.encode())
 
 
 def _find_modules(static: Path) -> list[str]:
@@ -138,16 +134,12 @@ class FrontEndFromMemory:
 
 
 def _answer_with(path: Path) -> tuple[Message, Message]:
-    content = path.read_bytes()
-    headers = {
-        "content-type": mimetypes.guess_type(path.name)[0] or "application/octet-stream",
-        "content-length": str(len(content)),
-        "cache-control": "public, immutable, max-age=31536000",
-    }
-    return _write_answer(headers, content)
+    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    return _write_answer(kind, "public, immutable, max-age=31536000", path.read_bytes())
 
 
-def _write_answer(headers: dict[str, str], content: bytes) -> tuple[Message, Message]:
+def _write_answer(kind: str, kept: str, content: bytes) -> tuple[Message, Message]:
+    headers = {"content-type": kind, "content-length": str(len(content)), "cache-control": kept}
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     start = {"type": "http.response.start", "status": 200, "headers": raw}
     return start, {"type": "http.response.body", "body": content}

@@ -317,3 +317,13 @@ def test_a_mark_that_cannot_be_covered_is_a_sentence(mark):
     with pytest.raises(ValueError, match=r"^A mark is left, top, right and bottom in shares of") as refusal:
         check_mark(mark)
     assert str(refusal.value).endswith(f"Received: {', '.join(map(str, mark))}.")
+
+
+@pytest.mark.parametrize("rule", [FrameRule(320, 240), FrameRule(256, 192), FrameRule(128, 96), FrameRule(224, 224)])
+def test_a_picture_of_any_size_is_framed(rule):
+    """Of some sizes, such as 799 x 397, the crop is beyond the edge by the last digit of a float."""
+    sizes = [(799, 397), (451, 300), *((width, height) for width in range(40, 75) for height in range(32, 60))]
+    for width, height in sizes:
+        frame = frame_picture(np.full((height, width, 3), 90, np.uint8), rule)
+        assert frame.shape == (rule.height_px, rule.width_px, 3)
+        assert (frame == 90).all()

@@ -258,10 +258,10 @@ def test_names_of_own_classes_are_no_ids(assessor, report):
 def test_a_record_of_photographs_speaks_of_no_lesion_and_of_no_dermoscopy(assessor, report, photographs):
     picture = draw_lesion(2)
     record = record_of(assessor, [picture], agreement=assessor.compare_turns(picture), report=report)
-    few = replace(photographs, labels=tuple(replace(label, dermoscopy=False) for label in photographs))
-    prediction = replace(record.answer.prediction, labels=few, probabilities=np.full(12, 1 / 12, np.float32))
+    labels = replace(photographs, labels=tuple(replace(label, dermoscopy=False) for label in photographs))
+    prediction = replace(record.answer.prediction, labels=labels, probabilities=(1 / 12,) * 12)
     answer = replace(record.answer, prediction=prediction, plausible=(), calls=())
-    agreement = replace(record.agreement, tops=(few.labels[0],) * 4, malignant=(0.0,) * 4)
+    agreement = replace(record.agreement, tops=(labels.labels[0],) * 4, malignant=(0.0,) * 4)
     record = replace(record, answer=answer, agreement=agreement, holdout={})
     made = documents(record, [picture])
     text = read_pdf(made["pdf"])
@@ -271,7 +271,7 @@ def test_a_record_of_photographs_speaks_of_no_lesion_and_of_no_dermoscopy(assess
     assert "The model knows 12 classes" in text
     assert json.loads(made["json"])["turned_versions"]["malignant_probability"] is None
     for shown in (text, made["json"].decode(), made["fhir"].decode(), made["csv"].decode()):
-        for known in (*photographs.codes, *photographs.names):
+        for known in (*photographs.codes, *photographs.names, "needs_dermoscopy"):
             shown = shown.replace(known, "")
         for word in ("lesion", "dermoscop", "seven"):
             assert word not in shown, word
