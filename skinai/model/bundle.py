@@ -88,14 +88,14 @@ def find_model_folder(given: str | Path | None = None) -> Path:
 def find_clinical_folder() -> Path | None:
     """Return the folder of the model for clinical photographs that stands beside the model in use.
 
-    It is the one in ``SKINAI_CLINICAL``; else, unless ``SKINAI_MODEL`` names a model, the one that is shipped. None
-    where there is none: a model of one's own answers alone.
+    It is the one in ``SKINAI_CLINICAL``; else, unless ``SKINAI_MODEL`` names a model, the one that is shipped, if it
+    has a router. None where there is none: a model of one's own answers alone.
     """
     named = os.environ.get("SKINAI_CLINICAL")
     if named is not None:
         return Path(named) if named else None
     shipped = models_folder() / CLINICAL_MODEL
-    return shipped if not os.environ.get("SKINAI_MODEL") and (shipped / BUNDLE_FILE).is_file() else None
+    return shipped if not os.environ.get("SKINAI_MODEL") and (shipped / "router.json").is_file() else None
 
 
 def write_bundle(
