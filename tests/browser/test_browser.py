@@ -405,21 +405,39 @@ def test_the_report_cards_first_section_needs_no_chart_library(page, server):
     assert not [url for url in fetched if "Plotly" in url]
 
 
-def test_every_page_has_the_browser_fetch_the_chart_library_at_once(server):
-    with urllib.request.urlopen(f"{server}/about", timeout=10) as answer:
-        link = answer.headers["link"]
-    assert "rel=preload" in link
-    path = re.fullmatch(r"<(/\S+PlotlyChart\S+\.js)>; .*", link).group(1)
+def read(server, path):
     with urllib.request.urlopen(f"{server}{path}", timeout=10) as answer:
+        assert answer.headers["cache-control"] == "no-cache"
+        return answer.read().decode()
+
+
+def test_a_deep_link_connects_without_looking_for_the_server_first(page, server):
+    asked = []
+    page.on("request", lambda request: asked.append(request.url.removeprefix(server)))
+    page.on("websocket", lambda socket: asked.append(socket.url.partition("://")[2].partition("/")[2]))
+    page.goto(f"{server}/about")
+    page.get_by_text("fingerprint").last.wait_for(timeout=20_000, state="attached")
+    own = [url for url in asked if "_stcore" in url]
+    assert own[0] == "_stcore/stream"
+    assert {"/_stcore/health", "/_stcore/host-config"} <= set(own), "what this installation allows is not asked"
+    assert not [url for url in own if url.startswith("/about")]
+    page.get_by_role("link", name="Batch").first.click()
+    page.wait_for_url(f"{server}/batch", timeout=10_000)
+    page.get_by_text(wording.BATCH_EMPTY).wait_for(timeout=10_000)
+
+
+def test_every_page_has_the_browser_fetch_the_chart_library_at_once(server):
+    link = re.search(
+        r'<link rel="preload" as="script" crossorigin href="\.(/\S+PlotlyChart\S+\.js)">', read(server, "/about")
+    )
+    with urllib.request.urlopen(f"{server}{link.group(1)}", timeout=10) as answer:
         assert "javascript" in answer.headers["content-type"]
         assert "immutable" in answer.headers["cache-control"]
-        assert "link" not in answer.headers
         assert len(answer.read()) == int(answer.headers["content-length"]) > 1_000_000
 
 
 def test_the_report_card_has_the_browser_fetch_its_elements_at_once(page, server):
-    with urllib.request.urlopen(f"{server}/report", timeout=10) as answer:
-        named = re.findall(r"<(/static/js/[^>]+)>; rel=modulepreload", answer.headers["link"])
+    named = re.findall(r'<link rel="modulepreload" crossorigin href="\.(/static/js/[^"]+)">', read(server, "/report"))
     assert {"Html", "ButtonGroup", "Metric", "Table"} <= {path.split("/")[-1].split(".")[0] for path in named}
     fetched = []
     page.on("request", lambda request: fetched.append(request.url.removeprefix(server)))
