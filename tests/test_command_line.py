@@ -47,7 +47,7 @@ def test_json_has_one_object_a_file_also_for_a_broken_one(small_model, pictures)
     assert done.returncode == 2
     assert [Path(item["file"]).name for item in objects] == ["broken.jpg", "two.PNG", "one.jpg"]
     keys = ["file", "model", "fingerprint", "probabilities", "malignant_probability", "plausible"]
-    keys += ["certainty", "calls", "gate"]
+    keys += ["certainty", "needs_dermoscopy", "calls", "gate"]
     assert all(list(item) == keys for item in objects)
     broken, two, one = objects
     assert broken["probabilities"] is None

@@ -38,6 +38,5 @@ DRAWN: Mapping[str, Callable[[], np.ndarray]] = MappingProxyType(
         "Out of focus": lambda: _blur(draw_lesion(21)),
         "Enlarged from 28 pixels": lambda: _enlarge(draw_lesion(21)),
         "A page of text": draw_page,
-        **PHOTOGRAPHS,
     }
 )

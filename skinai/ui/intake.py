@@ -65,10 +65,10 @@ def ask_for_pictures(bundle: Bundle, *, photographs: bool) -> list[GivenPicture]
     sources = [FILE, PASTE, CAMERA, EXAMPLE, *([HOLDOUT] if holdout else [])]
     source = st.segmented_control(wording.SOURCE_LABEL, sources, default=FILE, required=True, key="source")
     if source == EXAMPLE:
-        offered = [name for name in DRAWN if photographs or name not in PHOTOGRAPHS]
-        name = st.selectbox(wording.EXAMPLE_LABEL, offered, key="drawing")
+        offered = {**DRAWN, **(PHOTOGRAPHS if photographs else {})}
+        name = st.selectbox(wording.EXAMPLE_LABEL, list(offered), key="drawing")
         st.caption(wording.DRAWN_REMARK)
-        return [GivenPicture(DRAWN[name]())]
+        return [GivenPicture(offered[name]())]
     if source == HOLDOUT:
         return _ask_for_holdout(holdout, bundle)
     if source == FILE:
