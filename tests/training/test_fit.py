@@ -41,7 +41,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 # The seed CNN for pictures of a quarter of its size: what is tested here does not depend on it.
-SMALL = replace(find_architecture("seed-cnn"), frame=FrameRule(64, 48))
+SMALL = replace(find_architecture("seed-cnn"), frame=FrameRule(64, 48), crop_px=(48, 64))
 
 
 @pytest.fixture
