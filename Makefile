@@ -6,18 +6,25 @@ DATA ?= $(SKINAI_DATA)
 ARCHITECTURE ?= efficientnet-lite0
 OUT ?= models/my-$(ARCHITECTURE)
 
-.PHONY: app test check train clean
+.PHONY: app test ready check bench train clean
 
 app: $(VENV)/.app-ready
 	$(BIN)/python -m skinai app
 
-test: $(VENV)/.dev-ready $(VENV)/.scorer-ready
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+test: ready
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# All environments of the tests; `make -j 4 ready` fills them at the same time.
+ready: $(VENV)/.dev-ready $(VENV)/.scorer-ready $(VENV)/.runtime-ready $(VENV)/.ray-ready
 
 check: $(VENV)/.dev-ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# How fast it is here: a table, benchmarks/results.json, a row in benchmarks/history.csv. Leave the machine alone meanwhile.
+bench: $(VENV)/.bench-ready
+	$(BIN)/python -m benchmarks $(BENCH)
 
 # make train DATA=/path/to/HAM10000 ARCHITECTURE=seed-cnn
 train: $(VENV)/.dev-ready
@@ -39,6 +46,22 @@ $(VENV)/.scorer-ready: $(VENV)/.app-ready requirements-scorer.txt
 	$(VENV)/scorer/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-scorer.txt
 	touch $@
 
-$(VENV)/.dev-ready: $(VENV)/.app-ready requirements-dev.txt
+# What the container image holds, which a test runs.
+$(VENV)/.runtime-ready: $(VENV)/.app-ready requirements-runtime.txt requirements-service.txt
+	$(PYTHON) -m venv $(VENV)/runtime
+	$(VENV)/runtime/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-runtime.txt -r requirements-service.txt
+	touch $@
+
+$(VENV)/.bench-ready: $(VENV)/.dev-ready requirements-bench.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	touch $@
+
+# A machine of a Ray cluster, which tests start on this one: no TensorFlow, no Streamlit.
+$(VENV)/.ray-ready: $(VENV)/.app-ready requirements-ray.txt
+	$(PYTHON) -m venv $(VENV)/ray
+	$(VENV)/ray/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-ray.txt
+	touch $@
+
+$(VENV)/.dev-ready: $(VENV)/.app-ready requirements-service.txt requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@

@@ -1,5 +1,5 @@
 """The command line: ``python -m skinai data | split | train | ensemble | slim | gates | router | cases | runs |
-evaluate | compare | decide | predict | record | stress | app``.
+evaluate | compare | decide | predict | record | stress | serve | app``.
 
 Each command is a few lines that call one room. Heavy imports stay inside the command that needs them, so that
 `predict` answers quickly and never loads TensorFlow.
@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -26,6 +27,7 @@ from skinai.model.router import CLINICAL, DERMOSCOPY
 from skinai.wording import NOT_A_DEVICE, NOTICE
 
 if TYPE_CHECKING:  # importing it costs pandas, which `predict` does without
+    from skinai.bulk.run import Engine
     from skinai.data.download import Progress
     from skinai.data.images import Mark
     from skinai.data.metadata import DataFolder
@@ -208,6 +210,7 @@ def run_train(options: argparse.Namespace) -> int:
         out,
         resume=options.resume,
         by_picture=options.by_picture,
+        teacher=find_model_folder(options.teacher) if options.teacher else None,
         licence=options.licence,
         notes=options.note,
     )
@@ -415,10 +418,12 @@ def run_predict(options: argparse.Namespace) -> int:
     """Answer for picture files."""
     from skinai.serving.files import find_picture_files, predict_files
 
+    if _wants_parquet(options):
+        return _predict_many(options)
     if options.format != "text" and not options.out:
         raise UsageError(f"--format {options.format} needs --out FILE.")
     if options.out and options.format == "text":
-        raise UsageError("--out goes with --format isic or csv.")
+        raise UsageError("--out goes with --format isic, csv or parquet.")
     if options.format != "text" and options.json:
         raise UsageError(f"--json and --format {options.format} do not go together.")
     files = find_picture_files(options.paths)
@@ -553,19 +558,33 @@ def run_stress(options: argparse.Namespace) -> int:
     return 0
 
 
+def run_serve(options: argparse.Namespace) -> int:
+    """Answer over HTTP until the process is told to stop."""
+    folder, clinical = _find_folders(options)
+    try:
+        from skinai.service.server import serve
+        from skinai.service.upload import MAX_PICTURES
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("skinai"):
+            raise
+        raise UsageError(f"The service needs {error.name}: pip install -r requirements-service.txt.") from error
+    workers = os.cpu_count() or 1 if options.workers is None else options.workers
+    if workers < 1:
+        raise UsageError(f"--workers is at least 1. Received: {workers}.")
+    if options.queue < MAX_PICTURES:
+        raise UsageError(f"--queue is at least {MAX_PICTURES}, a request's most pictures. Received: {options.queue}.")
+    serve(folder, clinical, host=options.host, port=options.port, workers=workers, capacity=options.queue)
+    return 0
+
+
 def run_app(options: argparse.Namespace) -> NoReturn:
     """Become the app's server process, so that a signal reaches it."""
     script = Path(__file__).resolve().parents[1] / "app.py"
     if not script.is_file():
         raise UsageError(f"{script} is missing; the app starts from a checkout of the repository.")
-    folder = find_model_folder(options.model)
-    load_bundle(folder)
-    clinical = Path(options.clinical) if options.clinical else find_clinical_folder()
-    if options.model and not options.clinical:
-        clinical = None
+    folder, clinical = _find_folders(options)
     environment = os.environ | {"SKINAI_MODEL": str(folder.resolve()), "SKINAI_CLINICAL": ""}
     if clinical is not None:
-        load_bundle(clinical)
         environment["SKINAI_CLINICAL"] = str(clinical.resolve())
     if options.workbench:
         environment["SKINAI_WORKBENCH"] = "1"
@@ -579,18 +598,94 @@ def run_app(options: argparse.Namespace) -> NoReturn:
     os.execve(sys.executable, command, environment)
 
 
-def _load_desk(options: argparse.Namespace, *, alone: bool = False) -> Desk:
-    """Return the model that was named alone, or else the models that are at hand."""
-    from skinai.serving.routing import Desk
+def _find_folders(options: argparse.Namespace) -> tuple[Path, Path | None]:
+    """Return the folder of the model in use and, where there is one beside it, that of the one for photographs."""
+    folder = find_model_folder(options.model)
+    load_bundle(folder)
+    clinical = Path(options.clinical) if options.clinical else find_clinical_folder()
+    if options.model and not options.clinical:
+        clinical = None
+    if clinical is not None:
+        load_bundle(clinical)
+    return folder, clinical
 
+
+def _choose_folders(options: argparse.Namespace, *, alone: bool = False) -> tuple[Path, Path | None]:
+    """Return the folder of the model that was named alone, or else those of the models that are at hand."""
     if options.model:
         if options.answered_by:
             raise UsageError("--as goes without --model, which names the model.")
-        return Desk.load(find_model_folder(options.model))
+        return find_model_folder(options.model), None
     clinical = None if alone else find_clinical_folder()
     if options.answered_by == CLINICAL and clinical is None:
         raise UsageError("There is no model for clinical photographs here.")
-    return Desk.load(find_model_folder(), clinical)
+    return find_model_folder(), clinical
+
+
+def _load_desk(options: argparse.Namespace, *, alone: bool = False) -> Desk:
+    """Load the models of `_choose_folders`."""
+    from skinai.serving.routing import Desk
+
+    return Desk.load(*_choose_folders(options, alone=alone))
+
+
+def _wants_parquet(options: argparse.Namespace) -> bool:
+    """Whether `predict` is to write a folder of Parquet; refuse what does not go with that, or needs it."""
+    given = {"--engine": options.engine, "--processes": options.processes, "--part-size": options.part_size}
+    names = [name for name, value in given.items() if value is not None]
+    if options.format in ("isic", "csv"):
+        if names:
+            raise UsageError(f"{names[0]} goes with Parquet and not with --format {options.format}.")
+        return False
+    wanted = options.format == "parquet" or bool(names) or Path(options.out or "").suffix == ".parquet"
+    if wanted and options.json:
+        raise UsageError("--json and Parquet do not go together.")
+    if wanted and not options.out:
+        raise UsageError("Parquet needs --out FOLDER.")
+    if options.processes is not None and options.processes < 1:
+        raise UsageError(f"--processes is at least 1. Received: {options.processes}.")
+    return wanted
+
+
+def _predict_many(options: argparse.Namespace) -> int:
+    """Answer for pictures into a folder of Parquet; 0 once each has its row, whatever came of it."""
+    from skinai.bulk.job import PART_SIZE, build_job
+    from skinai.bulk.run import score_pictures
+    from skinai.bulk.sources import list_pictures
+
+    engine, out = _choose_engine(options), Path(options.out)
+    job = build_job(*_choose_folders(options), chosen=options.answered_by, insist=options.insist)
+    files = list_pictures(options.paths)
+    with _tell_progress() as tell:
+        done = score_pictures(
+            job,
+            files,
+            out,
+            engine=engine,
+            part_size=PART_SIZE if options.part_size is None else options.part_size,
+            on_progress=lambda share: tell("pictures", share),
+        )
+    print(
+        f"{done.pictures:,} pictures in {out}: {done.answered:,} answered, {done.refused:,} refused, "
+        f"{done.unreadable:,} unreadable."
+    )
+    rate = f", {done.scored / done.seconds:.1f} a second" if done.scored else ""
+    print(f"Scored by this command: {done.scored:,} in {done.seconds:.1f} s{rate}.")
+    print(f"{NOTICE} {NOT_A_DEVICE}")
+    return 0
+
+
+def _choose_engine(options: argparse.Namespace) -> Engine:
+    """Return what scores the parts of a list."""
+    from skinai.bulk.processes import score_here, score_in_processes
+
+    if options.engine == "ray":
+        from skinai.bulk.cluster import require_ray, score_on_ray
+
+        require_ray()
+        return partial(score_on_ray, processes=options.processes)
+    processes = options.processes or 1
+    return score_here if processes == 1 else partial(score_in_processes, processes=processes)
 
 
 def _read_data(options: argparse.Namespace) -> DataFolder:
@@ -826,12 +921,9 @@ def _write_csv(answers: Sequence[FileAnswer], bundle: Bundle, out: Path, *, insi
     """Write one row a file, the same columns as the Batch page."""
     from skinai.artefacts import write_atomic
     from skinai.exports.record import write_rows
-    from skinai.serving.batch import BatchRow, describe_row
+    from skinai.serving.batch import build_row, describe_row
 
-    facts = []
-    for answer in answers:
-        row = BatchRow(str(answer.file), None, answer.assessment, " ".join(text for _, text in answer.reasons))
-        facts.append(describe_row(row, bundle.labels, insist=insist))
+    facts = [describe_row(build_row(answer), bundle.labels, insist=insist) for answer in answers]
     write_atomic(out, write_rows(facts, model_name=bundle.name, fingerprint=bundle.fingerprint))
 
 
@@ -1012,6 +1104,7 @@ def _build_parser() -> argparse.ArgumentParser:
         help="measure what a leaking split by picture would claim; weights are not kept",
     )
     _add_terms(command)
+    command.add_argument("--teacher", metavar="FOLDER", help="a model whose answers are learned beside the diagnoses")
     command.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     command.add_argument("--no-test", action="store_true", help="an experiment: do not look at the test subset")
     command.add_argument("--purpose", default="first look after training", help=purpose_help)
@@ -1101,13 +1194,25 @@ def _build_parser() -> argparse.ArgumentParser:
     command.set_defaults(run=run_cases)
 
     command = commands.add_parser("predict", help="answer for picture files")
-    command.add_argument("paths", nargs="+", metavar="PATH", help="files, folders (searched below) and globs")
+    command.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="files, folders (searched below) and globs; into Parquet also URLs and lists of them (.txt, .csv)",
+    )
     command.add_argument("--model", metavar="FOLDER", help="default: the default model")
     command.add_argument("--json", action="store_true", help="one object a line and a file")
     command.add_argument("--insist", action="store_true", help="answer also for pictures that the gate refuses")
     _add_chosen_model(command)
-    command.add_argument("--format", choices=("text", "isic", "csv"), default="text")
-    command.add_argument("--out", metavar="FILE", help="where --format isic or csv writes")
+    command.add_argument("--format", choices=("text", "isic", "csv", "parquet"), default="text")
+    command.add_argument(
+        "--out", metavar="PATH", help="where --format isic or csv writes a file, and --format parquet a folder"
+    )
+    command.add_argument("--engine", choices=("processes", "ray"), help="who scores into Parquet; default: processes")
+    command.add_argument(
+        "--processes", type=int, metavar="N", help="workers at once; default: 1, on Ray one a core of the cluster"
+    )
+    command.add_argument("--part-size", type=int, metavar="N", help="pictures a file of Parquet; default: 500")
     command.set_defaults(run=run_predict)
 
     command = commands.add_parser("record", help="write PDF, JSON, CSV and FHIR about the pictures of one lesion")
@@ -1126,6 +1231,15 @@ def _build_parser() -> argparse.ArgumentParser:
     command.add_argument("--model", metavar="FOLDER", help="default: the default model")
     command.add_argument("--insist", action="store_true", help="also for a picture that the gate refuses")
     command.set_defaults(run=run_stress)
+
+    command = commands.add_parser("serve", help="answer for pictures over HTTP")
+    command.add_argument("--model", metavar="FOLDER", help="default: the default model")
+    command.add_argument("--clinical", metavar="FOLDER", help="the model for photographs beside it; default: shipped")
+    command.add_argument("--host", default="127.0.0.1", help="the address to listen on; default: this computer only")
+    command.add_argument("--port", type=int, default=8600, help="default: 8600; 0 takes a free one and prints it")
+    command.add_argument("--workers", type=int, metavar="N", help="pictures at once; default: one a processor core")
+    command.add_argument("--queue", type=int, metavar="N", default=64, help="pictures that can wait; default: 64")
+    command.set_defaults(run=run_serve)
 
     command = commands.add_parser("app", help="start the app in the browser")
     command.add_argument("--model", metavar="FOLDER", help="default: the default model")

@@ -8,6 +8,7 @@ import fcntl
 import io
 import os
 import shutil
+import socket
 import zipfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -32,6 +33,7 @@ DERMOSCOPIC = "1.2.840.10008.5.1.4.1.1.77.1.7"
 SHIPPED_MODELS = (DEFAULT_MODEL, "ham10000-efficientnet-lite0")
 # Also the run that is kept for its predictions and its report.
 SHIPPED_REPORTS = (*SHIPPED_MODELS, "ham10000-seed-cnn")
+_SLOW = ("training", "browser", "app", "bulk", "service")
 PIGMENTS = {
     "akiec": (205, 120, 110),
     "bcc": (180, 140, 150),
@@ -60,6 +62,14 @@ def locked(path: Path, kind: int = fcntl.LOCK_EX) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_UN)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take minutes first, so that no worker is left with one when the others have ended."""
+    first = [ROOT / "tests" / room for room in _SLOW]
+    items.sort(
+        key=lambda item: next((rank for rank, room in enumerate(first) if room in item.path.parents), len(first))
+    )
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Run a test that is marked `alone`, and what is set up for it, while no other worker runs any.
@@ -81,6 +91,13 @@ def encode(picture: np.ndarray, kind: str = "JPEG", **options: object) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, format=kind, **options)
     return buffer.getvalue()
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 def pack(files: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:

@@ -109,7 +109,7 @@ def test_a_file_that_does_not_exist_is_answered_in_a_sentence(small_model, tmp_p
         (["predict", "x.jpg", "--model", "absent"], "The model folder absent does not exist."),
         (["predict", "x.jpg", "--format", "isic"], "--format isic needs --out FILE."),
         (["predict", "x.jpg", "--format", "isic", "--out", "y.csv", "--json"], "do not go together"),
-        (["predict", "x.jpg", "--out", "y.csv"], "--out goes with --format isic or csv."),
+        (["predict", "x.jpg", "--out", "y.csv"], "--out goes with --format isic, csv or parquet."),
         (["predict", "no-such-folder/*.jpg"], "No .jpg, .jpeg, .png, .dcm file in 'no-such-folder/*.jpg'."),
         (["train", "--data", "absent", "--architecture", "seed-cnn", "--out", "x"], "'absent' does not exist"),
         (["train", "--data", ".", "--architecture", "resnet", "--out", "x"], "Unknown architecture 'resnet'"),

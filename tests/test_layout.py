@@ -22,10 +22,16 @@ MAY_IMPORT = {
     "evaluation": EVERYBODY | {"data"},
     "serving": EVERYBODY | {"data", "model", "evaluation"},
     "wording": {"data", "labels", "model", "evaluation", "serving"},
+    "bulk": EVERYBODY | {"data", "model", "evaluation", "serving", "wording"},
     "exports": EVERYBODY | {"data", "model", "evaluation", "serving", "wording"},
+    "service": EVERYBODY | {"data", "model", "evaluation", "serving", "wording", "exports"},
 }
 MAY_IMPORT_ANYTHING = {"ui", "__main__", "__init__"}
 HEAVY = {"tensorflow", "keras"}
+# Who does not serve over HTTP need not install them.
+FOR_THE_SERVICE = {"fastapi", "uvicorn", "python_multipart", "prometheus_client", "pydantic"}
+# Who answers for few pictures need not load them.
+FOR_MANY_PICTURES = {"pyarrow", "ray"}
 
 
 def _room(path: Path) -> str:
@@ -70,6 +76,10 @@ def test_streamlit_and_tensorflow_stay_in_their_rooms(path):
         assert "streamlit" not in packages
     if _room(path) not in ("model", "training"):
         assert not packages & HEAVY
+    if _room(path) != "service":
+        assert not packages & FOR_THE_SERVICE
+    if _room(path) != "bulk":
+        assert not packages & FOR_MANY_PICTURES
 
 
 @pytest.mark.parametrize("path", [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))], ids=lambda path: path.name)
@@ -94,7 +104,8 @@ def test_every_page_is_in_the_menu():
 
 def test_serving_and_evaluation_load_no_tensorflow():
     code = (
-        "import sys, skinai.serving.files, skinai.evaluation.report, skinai.ui.charts, skinai.ui.resources; "
+        "import sys, skinai.serving.files, skinai.evaluation.report, skinai.ui.charts, skinai.ui.resources, "
+        "skinai.service.server, skinai.bulk.run, skinai.bulk.scorer, skinai.bulk.processes, skinai.bulk.cluster; "
         "print([name for name in ('tensorflow', 'keras', 'jax', 'torch') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
@@ -120,10 +131,11 @@ def test_requirements_are_exact_and_above_the_safe_floors():
         assert tuple(int(part) for part in pins[package].split(".")) >= floor
 
 
-def test_the_installed_versions_are_the_pinned_ones():
+@pytest.mark.parametrize("file", ["requirements.txt", "requirements-service.txt"])
+def test_the_installed_versions_are_the_pinned_ones(file):
     from importlib.metadata import version
 
-    pins = dict(re.findall(r"^([\w-]+)==([\d.]+)$", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
+    pins = dict(re.findall(r"^([\w-]+)==([\d.]+)$", (ROOT / file).read_text(), re.MULTILINE))
     assert {package: version(package) for package in pins} == pins
 
 

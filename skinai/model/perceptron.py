@@ -55,10 +55,9 @@ ARRAYS = tuple(field.name for field in fields(Perceptron))
 
 
 def write_arrays(path: Path, network: Perceptron, **others: np.ndarray) -> None:
-    """Write a network, and arrays that go with it, as float32."""
+    """Write a network as float32, and arrays that go with it as they are."""
     buffer = io.BytesIO()
-    named = {name: getattr(network, name) for name in ARRAYS} | others
-    arrays: dict[str, Any] = {name: np.asarray(values, dtype=np.float32) for name, values in named.items()}
+    arrays: dict[str, Any] = {name: np.asarray(getattr(network, name), dtype=np.float32) for name in ARRAYS} | others
     np.savez_compressed(buffer, **arrays)
     write_atomic(path, buffer.getvalue())
 

@@ -1,9 +1,9 @@
 """The router: is a picture dermoscopy, a clinical photograph, or neither? Imports no TensorFlow.
 
-It lies in the folder of the model for clinical photographs and looks through that model's eyes: a small network over
-what can be measured on the frame (:mod:`skinai.data.quality`) and over where the network's embedding lies along the
-directions in which pictures of the three kinds differ most. Whether a picture of its kind can be judged is the gates'
-question, not the router's.
+It lies in the folder of the model for clinical photographs and looks through the eyes of two models, that one and one
+for dermoscopy: a small network over what can be measured on the frame (:mod:`skinai.data.quality`) and over where each
+model's embedding lies along the directions in which pictures of the three kinds differ most. Whether a picture of its
+kind can be judged is the gates' question, not the router's.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from skinai.model.reference import locate
 ROUTER_FILE, ROUTER_WEIGHTS_FILE = "router.json", "router.npz"
 DERMOSCOPY, CLINICAL, NEITHER = "dermoscopy", "clinical", "neither"
 ROUTES = (DERMOSCOPY, CLINICAL, NEITHER)
+SPACES = (CLINICAL, DERMOSCOPY)
 NEITHER_SENTENCE = "This looks neither like a dermoscopy picture nor like a photograph of diseased skin."
 
 
@@ -45,6 +46,29 @@ class Route:
 
 
 @dataclass(frozen=True)
+class Space:
+    """What embeddings of one model are projected on.
+
+    Attributes
+    ----------
+    centre, directions : ndarray of shape (embedding_size,) and (dimensions, embedding_size)
+        Of embeddings of length 1.
+    """
+
+    centre: np.ndarray
+    directions: np.ndarray
+
+    def fits(self, embedding_size: int) -> bool:
+        """Return whether the arrays belong together, are finite, and suit embeddings of this length."""
+        return (
+            self.directions.ndim == 2
+            and self.centre.shape == (embedding_size,)
+            and self.directions.shape[1] == embedding_size
+            and all(np.isfinite(array).all() for array in (self.centre, self.directions))
+        )
+
+
+@dataclass(frozen=True)
 class Router:
     """A fitted router.
 
@@ -52,28 +76,32 @@ class Router:
     ----------
     network : Perceptron
         Tells `ROUTES` apart, in their order.
-    centre, directions : ndarray of shape (embedding_size,) and (dimensions, embedding_size)
-        What an embedding of length 1 is projected on.
+    spaces : mapping of str to Space
+        For embeddings of the model for clinical photographs (``"clinical"``) and of the one for dermoscopy
+        (``"dermoscopy"``).
     thresholds : mapping of str to float
         Least probability of dermoscopy and of a clinical photograph; a picture that reaches neither is neither.
+    second_name, second_fingerprint : str
+        The model for dermoscopy that the router looks through.
     """
 
     network: Perceptron
-    centre: np.ndarray
-    directions: np.ndarray
+    spaces: Mapping[str, Space]
     thresholds: Mapping[str, float]
+    second_name: str
+    second_fingerprint: str
 
-    def build_features(self, frame: np.ndarray, embedding: np.ndarray) -> np.ndarray:
+    def build_features(self, frame: np.ndarray, embeddings: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return what the router looks at, shape (features,), float32.
 
         Parameters
         ----------
         frame : ndarray of shape (height, width, 3), uint8
             As the model for clinical photographs is shown it.
-        embedding : ndarray of shape (embedding_size,)
-            That model's, for this frame.
+        embeddings : mapping of str to ndarray of shape (embedding_size,)
+            Of each of the two models, for the frame that it is shown.
         """
-        return np.concatenate([measure_frame(frame), locate(embedding, self.centre, self.directions)])
+        return build_features(measure_frame(frame), embeddings, self.spaces)
 
     def choose(self, shares: np.ndarray) -> np.ndarray:
         """Return positions in `ROUTES`, shape (n,), for probabilities of shape (n, 3)."""
@@ -88,6 +116,14 @@ class Router:
         return Route(kind, dict(zip(ROUTES, (float(value) for value in shares[0]), strict=True)))
 
 
+def build_features(
+    measures: np.ndarray, embeddings: Mapping[str, np.ndarray], spaces: Mapping[str, Space]
+) -> np.ndarray:
+    """Return what a router looks at, shape (features,), from the measures of a frame, shape (measures,)."""
+    places = [locate(embeddings[kind], spaces[kind].centre, spaces[kind].directions) for kind in SPACES]
+    return np.concatenate([measures, *places])
+
+
 def read_router(folder: Path, *, fingerprint: str, embedding_size: int) -> Router | None:
     """Read the router of a model; None where none was fitted.
 
@@ -97,7 +133,7 @@ def read_router(folder: Path, *, fingerprint: str, embedding_size: int) -> Route
     fingerprint : str
         The model's.
     embedding_size : int
-        Length of the model's embedding.
+        Length of the model's embedding. Whether the second model's suits the router is left to whoever loads it.
 
     Raises
     ------
@@ -108,29 +144,39 @@ def read_router(folder: Path, *, fingerprint: str, embedding_size: int) -> Route
     if facts is None:
         return None
     weights = folder / ROUTER_WEIGHTS_FILE
-    network, others = read_arrays(weights, "centre", "directions")
+    network, arrays = read_arrays(weights, *name_arrays())
+    spaces = {kind: Space(*(arrays[name] for name in name_arrays(kind))) for kind in SPACES}
     damaged = ModelError(f"The router in {folder} is damaged.")
     try:
         owner, expected = str(facts["fingerprint"]), facts["weights_sha256"]
         thresholds = {kind: float(facts["thresholds"][kind]) for kind in ROUTES[:2]}
         described = tuple(facts["routes"]) == ROUTES and list(facts["measures"]) == list(MEASURES)
+        second = str(facts["second"]["name"]), str(facts["second"]["fingerprint"])
     except (KeyError, TypeError, ValueError) as error:
         raise damaged from error
     if owner != fingerprint:
         raise ModelError(f"{folder / ROUTER_FILE} belongs to the model {owner}.")
-    router = Router(network, others["centre"], others["directions"], thresholds)
     fits = (
-        router.directions.ndim == 2
-        and router.centre.shape == (embedding_size,)
-        and router.directions.shape[1] == embedding_size
-        and network.mean.shape == (len(MEASURES) + len(router.directions) + 1,)
-        and all(np.isfinite(array).all() for array in (router.centre, router.directions))
+        spaces[CLINICAL].fits(embedding_size)
+        and spaces[DERMOSCOPY].fits(spaces[DERMOSCOPY].centre.size)
+        and network.mean.shape == (len(MEASURES) + sum(len(space.directions) + 1 for space in spaces.values()),)
         and all(0 < value < 1 for value in thresholds.values())
         and network.fits(kinds=len(ROUTES))
+        and second[0] not in ("", ".", "..")
+        and Path(second[0]).name == second[0]
     )
     if hash_file(weights) != expected or not described or not fits:
         raise damaged
-    return router
+    return Router(network, spaces, thresholds, *second)
+
+
+def name_arrays(*kinds: str) -> list[str]:
+    """Return what the arrays of spaces are called in the file; of both by default.
+
+    >>> name_arrays("clinical")
+    ['clinical_centre', 'clinical_directions']
+    """
+    return [f"{kind}_{part}" for kind in kinds or SPACES for part in ("centre", "directions")]
 
 
 def read_router_facts(folder: Path) -> dict[str, Any] | None:

@@ -202,15 +202,21 @@ class Assessor:
         self.reference, self.kernel = reference, kernel
 
     @classmethod
-    def load(cls, folder: Path | str) -> Assessor:
+    def load(cls, folder: Path | str, *, threads: int = 2, copies: int = 1) -> Assessor:
         """Load a model folder with all that it holds; parts that a model may lack are left out.
+
+        Parameters
+        ----------
+        folder : Path or str
+        threads, copies : int
+            Of the interpreters, see :class:`skinai.model.session.Session`.
 
         Raises
         ------
         ModelError
             If the folder or a part of it is refused.
         """
-        predictor = Predictor.load(folder)
+        predictor = Predictor.load(folder, threads=threads, copies=copies)
         bundle = predictor.bundle
         decision = reference = kernel = None
         try:

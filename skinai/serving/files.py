@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from skinai.data.images import SUFFIXES, read_picture
 from skinai.errors import PictureError, UsageError
 from skinai.evaluation.decision import CANNOT_ASSESS
@@ -53,7 +55,11 @@ class FileAnswer:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the object that ``predict --json`` prints."""
-        head: dict[str, Any] = {"file": str(self.file), "model": self.model_name, "fingerprint": self.fingerprint}
+        return {"file": str(self.file)} | self.describe()
+
+    def describe(self) -> dict[str, Any]:
+        """Return what ``predict --json`` prints, without the name of the file."""
+        head: dict[str, Any] = {"model": self.model_name, "fingerprint": self.fingerprint}
         if self.routing is not None and self.routing.routes:
             head["routing"] = self.routing.as_dict()
         if self.assessment is not None:
@@ -109,19 +115,39 @@ def predict_files(
         Answer also for pictures that the gate refuses, and with the model in use for those that neither is fit for.
     """
     for file in files:
-        bundle = desk.main.predictor.bundle
         try:
             picture = read_picture(file)
         except PictureError as error:
-            yield FileAnswer(file, bundle.name, bundle.fingerprint, None, ((error.code, str(error)),))
+            yield refuse_file(desk, file, error)
             continue
-        routing = desk.route([picture], chosen=chosen)
-        if routing.answered_by is None and insist:
-            routing = Routing(routing.routes, DERMOSCOPY)
-        if routing.answered_by is None:
-            reasons = ((NEITHER, NEITHER_SENTENCE),)
-            yield FileAnswer(file, bundle.name, bundle.fingerprint, None, reasons, insist, routing)
-            continue
-        assessor = desk.assessors[routing.answered_by]
-        bundle, assessment = assessor.predictor.bundle, assessor.assess(picture)
-        yield FileAnswer(file, bundle.name, bundle.fingerprint, assessment, assessment.reasons, insist, routing)
+        yield answer_picture(desk, file, picture, chosen=chosen, insist=insist)
+
+
+def refuse_file(desk: Desk, file: Path, error: PictureError) -> FileAnswer:
+    """Return the answer for a file that cannot be read."""
+    bundle = desk.main.predictor.bundle
+    return FileAnswer(file, bundle.name, bundle.fingerprint, None, ((error.code, str(error)),))
+
+
+def answer_picture(
+    desk: Desk, file: Path, picture: np.ndarray, *, chosen: str | None = None, insist: bool = False
+) -> FileAnswer:
+    """Return the answer for the picture in a file; see :func:`predict_files`.
+
+    Parameters
+    ----------
+    desk : Desk
+    file : Path
+        What the answer calls it; it is not opened.
+    picture : ndarray of shape (height, width, 3), uint8
+    chosen, insist : optional
+    """
+    routing = desk.route([picture], chosen=chosen)
+    if routing.answered_by is None and insist:
+        routing = Routing(routing.routes, DERMOSCOPY)
+    if routing.answered_by is None:
+        bundle, reasons = desk.main.predictor.bundle, ((NEITHER, NEITHER_SENTENCE),)
+        return FileAnswer(file, bundle.name, bundle.fingerprint, None, reasons, insist, routing)
+    assessor = desk.assessors[routing.answered_by]
+    bundle, assessment = assessor.predictor.bundle, assessor.assess(picture)
+    return FileAnswer(file, bundle.name, bundle.fingerprint, assessment, assessment.reasons, insist, routing)

@@ -70,8 +70,14 @@ class Predictor:
         self.bundle, self.session = bundle, session
 
     @classmethod
-    def load(cls, folder: Path | str) -> Predictor:
+    def load(cls, folder: Path | str, *, threads: int = 2, copies: int = 1) -> Predictor:
         """Load a model folder, check that its parts agree, and run its self-test.
+
+        Parameters
+        ----------
+        folder : Path or str
+        threads, copies : int
+            Of the :class:`Session`; every copy has to pass the self-test.
 
         Raises
         ------
@@ -79,7 +85,7 @@ class Predictor:
             If the folder is refused; the sentence says which part.
         """
         bundle = load_bundle(Path(folder))
-        session = Session(bundle.folder / EXPORT_FILE)
+        session = Session(bundle.folder / EXPORT_FILE, threads=threads, copies=copies)
         shape = (1, bundle.frame.height_px, bundle.frame.width_px, 3)
         if session.input_shape != shape:
             raise ModelError(
@@ -88,7 +94,9 @@ class Predictor:
         if session.class_count != len(bundle.labels):
             raise ModelError(f"The export in {folder} has {session.class_count} classes, not {len(bundle.labels)}.")
         predictor = cls(bundle, session)
-        check_probe(bundle, predictor.predict(read_picture(bundle.folder / PROBE_FILE)).by_code)
+        probe = read_picture(bundle.folder / PROBE_FILE)
+        for _ in range(copies):  # which answer in turn
+            check_probe(bundle, predictor.predict(probe).by_code)
         return predictor
 
     def predict(self, picture: np.ndarray) -> Prediction:

@@ -12,9 +12,10 @@ import numpy as np
 from skinai.data.images import frame_picture
 from skinai.errors import ModelError
 from skinai.labels import HAM10000
-from skinai.model.bundle import EMBEDDING
-from skinai.model.router import CLINICAL, DERMOSCOPY, NEITHER, Route, Router, read_router
+from skinai.model.bundle import EMBEDDING, models_folder
+from skinai.model.router import CLINICAL, DERMOSCOPY, NEITHER, ROUTER_FILE, Route, Router, read_router
 from skinai.serving.assessment import Assessor
+from skinai.serving.predictor import Predictor
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,14 @@ class Desk:
         where both are at hand.
     router : Router or None
         None where there is one model only.
+    second : Predictor or None
+        The model for dermoscopy that the router looks through, beside the one for photographs.
     """
 
-    def __init__(self, assessors: Mapping[str, Assessor], router: Router | None) -> None:
-        self.assessors, self.router = dict(assessors), router
+    def __init__(
+        self, assessors: Mapping[str, Assessor], router: Router | None = None, second: Predictor | None = None
+    ) -> None:
+        self.assessors, self.router, self.second = dict(assessors), router, second
 
     @classmethod
     def load(cls, folder: Path, clinical: Path | None = None) -> Desk:
@@ -87,16 +92,17 @@ class Desk:
         Raises
         ------
         ModelError
-            If the router of the second is damaged.
+            If the router of the second is damaged, or the model that it looks through is not at hand.
         """
         if clinical is None or main.predictor.bundle.labels is not HAM10000:
-            return cls({DERMOSCOPY: main}, None)
+            return cls({DERMOSCOPY: main})
         bundle = clinical.predictor.bundle
         size = clinical.predictor.session.embedding_size
         router = read_router(bundle.folder, fingerprint=bundle.fingerprint, embedding_size=size)
         if router is None:
             raise ModelError(f"{bundle.name} has no router, so it cannot answer beside another model.")
-        return cls({DERMOSCOPY: main, CLINICAL: clinical}, router)
+        second = _find_second(router, main.predictor, bundle.folder)
+        return cls({DERMOSCOPY: main, CLINICAL: clinical}, router, second)
 
     @property
     def main(self) -> Assessor:
@@ -119,9 +125,27 @@ class Desk:
 
     def _route_one(self, picture: np.ndarray) -> Route:
         assert self.router is not None
-        predictor = self.assessors[CLINICAL].predictor
-        frame = frame_picture(picture, predictor.bundle.frame)
-        return self.router.route(self.router.build_features(frame, predictor.session.run(frame)[EMBEDDING]))
+        assert self.second is not None
+        looks = {CLINICAL: self.assessors[CLINICAL].predictor, DERMOSCOPY: self.second}
+        frames = {kind: frame_picture(picture, predictor.bundle.frame) for kind, predictor in looks.items()}
+        embeddings = {kind: looks[kind].session.run(frame)[EMBEDDING] for kind, frame in frames.items()}
+        return self.router.route(self.router.build_features(frames[CLINICAL], embeddings))
+
+
+def _find_second(router: Router, main: Predictor, folder: Path) -> Predictor:
+    """Return the model for dermoscopy that the router in a folder looks through: the one in use, or one beside it."""
+    if main.bundle.fingerprint == router.second_fingerprint:
+        return main
+    for place in (folder.parent, models_folder()):
+        if (place / router.second_name).is_dir():
+            second = Predictor.load(place / router.second_name)
+            size = second.session.embedding_size
+            if second.bundle.fingerprint == router.second_fingerprint and router.spaces[DERMOSCOPY].fits(size):
+                return second
+    raise ModelError(
+        f"{ROUTER_FILE} in {folder} looks through the model {router.second_name} {router.second_fingerprint} too, "
+        "which is not at hand."
+    )
 
 
 def find_common(routes: Sequence[Route]) -> str | None:

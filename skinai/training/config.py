@@ -64,6 +64,13 @@ class TrainingConfig:
         Parameter of the Beta distribution of mixing weights (Zhang et al. 2018, arXiv:1710.09412); 0 is off.
     cutmix : float
         The same for a rectangle pasted from another picture (Yun et al. 2019, arXiv:1905.04899); 0 is off.
+    teacher : str
+        Fingerprint of the model whose answers are learned beside the diagnoses (Hinton et al. 2015, arXiv:1503.02531);
+        empty without one.
+    teacher_share : float
+        What share of the target its answer is.
+    teacher_temperature : float
+        Its answers to the power of 1 over this are learned: above 1 they tell more of the less probable classes.
     patience : int
         Epochs without a better valid log loss after which training stops.
     keep : str
@@ -99,6 +106,9 @@ class TrainingConfig:
     artefacts: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
+    teacher: str = ""
+    teacher_share: float = 0.7
+    teacher_temperature: float = 2.0
     patience: int = 8
     keep: str = "best"
     precision: str = "auto"
@@ -155,6 +165,8 @@ _RANGES = {
     "artefacts": (0.0, 1.0),
     "mixup": (0.0, 10.0),
     "cutmix": (0.0, 10.0),
+    "teacher_share": (0.0, 1.0),
+    "teacher_temperature": (0.1, 20.0),
 }
 _OF_ONE_SIZE = ("seed-cnn",)
 _CHOICES = {

@@ -50,6 +50,7 @@ def fit_network(
     class_count: int,
     checkpoint_path: Path,
     data_hash: str,
+    taught: np.ndarray | None = None,
     resume: bool = False,
     verbose: bool = True,
     on_epoch: Callable[[list[dict[str, Any]]], object] = lambda history: None,
@@ -66,6 +67,8 @@ def fit_network(
         Written after each epoch.
     data_hash : str
         Stored in the checkpoint.
+    taught : ndarray of shape (pictures of train, class_count), optional
+        A teacher's probabilities, which `config.teacher_share` of each target consists of.
     resume : bool
         Go on from the checkpoint.
     verbose : bool
@@ -90,6 +93,8 @@ def fit_network(
         found = load_checkpoint(checkpoint_path, config_json=_describe(config), data_hash=data_hash)
         history = trainer.restore(found)
     truth = np.eye(class_count, dtype=np.float32)[train.truth]
+    if taught is not None:
+        truth = ((1 - config.teacher_share) * truth + config.teacher_share * taught).astype(np.float32)
     while len(history) < config.epochs and not _is_over(history, config):
         epoch, start = len(history), time.monotonic()
         batches = FrameBatches(

@@ -159,14 +159,17 @@ def fit_gates(
     return found
 
 
-def fit_perceptron(features: np.ndarray, kinds: np.ndarray, *, seed: int) -> Perceptron:
-    """Fit the small network that tells kinds apart, shape (n,), by features of shape (n, features)."""
+def fit_perceptron(features: np.ndarray, kinds: np.ndarray, *, seed: int, penalty: float = 0.3) -> Perceptron:
+    """Fit the small network that tells kinds apart, shape (n,), by features of shape (n, features).
+
+    `penalty` is on the squares of its weights.
+    """
     from sklearn.neural_network import MLPClassifier
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler().fit(features)
     network = MLPClassifier(
-        (_HIDDEN_UNITS,), alpha=0.3, max_iter=400, early_stopping=True, n_iter_no_change=20, random_state=seed
+        (_HIDDEN_UNITS,), alpha=penalty, max_iter=400, early_stopping=True, n_iter_no_change=20, random_state=seed
     ).fit(scaler.transform(features), kinds)
     last, last_bias = network.coefs_[1], network.intercepts_[1]
     arrays = (scaler.mean_, scaler.scale_, network.coefs_[0], network.intercepts_[0], last, last_bias)
@@ -326,14 +329,28 @@ def _as_colour(picture: np.ndarray) -> np.ndarray:
     return picture[..., :3] if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
 
 
-def list_runs(folder: Path) -> list[list[Path]]:
-    """Return the picture files of a folder in two halves, by runs of neighbours, which are often one patient's."""
-    files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
-    halves = [[path for number, path in enumerate(files) if number // _RUN % 2 == half] for half in (0, 1)]
-    for half in halves:
-        if next(iter(decode_files(half)), None) is None:
-            raise UsageError(f"{folder} holds too few pictures to fit a gate on: {len(files)}.")
-    return halves
+def list_runs(folder: Path, *, one_in: int = 2) -> list[list[Path]]:
+    """Return the picture files of a folder to fit on, and those to hold out: one in so many runs of neighbours.
+
+    Neighbours are often of one patient or one source.
+
+    Raises
+    ------
+    UsageError
+        If either part has no readable picture.
+    """
+    files = list_pictures(folder)
+    is_held = [number // _RUN % one_in == one_in - 1 for number in range(len(files))]
+    parts = [[path for path, held in zip(files, is_held, strict=True) if held == wanted] for wanted in (False, True)]
+    for part in parts:
+        if next(iter(decode_files(part)), None) is None:
+            raise UsageError(f"{folder} holds too few pictures to fit on: {len(files)}.")
+    return parts
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """Return the picture files below a folder, sorted."""
+    return sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
 
 
 def decode_files(files: Iterable[Path]) -> Iterator[np.ndarray]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -22,7 +23,6 @@ from skinai.model.bundle import EMBEDDING, EXPORT_FILE, Bundle, load_bundle
 from skinai.model.gates import DERMOSCOPY as DERMOSCOPY_GATE
 from skinai.model.gates import PHOTOGRAPH
 from skinai.model.perceptron import write_arrays
-from skinai.model.reference import locate
 from skinai.model.router import (
     CLINICAL,
     DERMOSCOPY,
@@ -30,7 +30,11 @@ from skinai.model.router import (
     ROUTER_FILE,
     ROUTER_WEIGHTS_FILE,
     ROUTES,
+    SPACES,
     Router,
+    Space,
+    build_features,
+    name_arrays,
     read_router,
 )
 from skinai.model.session import Session
@@ -47,16 +51,18 @@ from skinai.training.gates import (
 )
 from skinai.training.run import log_look, with_labels_of
 
-_DIMENSIONS = 64
+_DIMENSIONS = 80
+_PENALTY = 1.0  # on the weights of the small network
 # Shares of valid that may miss their own threshold.
-_MISSED_ON_VALID = {DERMOSCOPY: 0.004, CLINICAL: 0.015}
+_MISSED_ON_VALID = {DERMOSCOPY: 0.008, CLINICAL: 0.025}
 _CROPS = 16
 _DERMOSCOPY_FITTED = 1500
 _TESTED = 600  # pictures of test of each kind, at most
 _AT_ONCE = 64
 _SPOILED = 400
-# The likeliest answer never has less than a third; beyond a half a threshold would overrule it.
-_GREATEST_THRESHOLD = 0.5
+# Where nearly all of valid reaches a probability beyond this, the threshold is still no greater.
+_GREATEST_THRESHOLD = 0.9
+_RUNS = 4  # of so many runs of pictures that are neither, one is held out
 
 
 def fit_router(
@@ -76,7 +82,7 @@ def fit_router(
     photographs carry their owner's mark, it is learned from them and laid over half of the other pictures, so that it
     tells nothing. The thresholds are fitted on `valid`. What becomes of pictures that were held out is counted: 600 of
     `test` of each split (logged as a look, though no diagnosis is looked at), crops of every other natural picture,
-    newly drawn documents, and every other run of neighbours of the pictures in `neither`; with and without the mark.
+    newly drawn documents, and pictures in `neither`; with and without the mark.
 
     Parameters
     ----------
@@ -85,9 +91,10 @@ def fit_router(
     clinical, dermoscopy : DataFolder
         What the two models were trained on.
     dermoscopy_model : Path
-        Model folder whose split divides `dermoscopy`.
+        Model folder whose split divides `dermoscopy`. The router looks through its eyes too, so it has to be at hand
+        wherever the router is used; a quick one costs each picture little.
     neither : Path, optional
-        A folder of pictures that are neither; its subfolders are searched.
+        A folder of pictures that are neither; its subfolders are searched. Every fourth run of neighbours is held out.
     seed : int
     say : callable
         Receives one sentence at a time.
@@ -107,7 +114,7 @@ def fit_router(
     clinical, dermoscopy = with_labels_of(bundle, clinical), with_labels_of(other, dermoscopy)
     paths = {CLINICAL: _divide(clinical, bundle), DERMOSCOPY: _divide(dermoscopy, other)}
     rng = np.random.default_rng(seed)
-    eyes = _Eyes(bundle)
+    eyes = _Eyes({CLINICAL: bundle, DERMOSCOPY: other})
     overlay = learn_overlay(paths[CLINICAL]["train"], clinical.mark) if clinical.mark else None
 
     def see(pictures: Iterable[np.ndarray], *, marked: bool | None = None) -> _Seen:
@@ -130,9 +137,8 @@ def fit_router(
     seen.append((DERMOSCOPY, see(_spoil(spoiled, DERMOSCOPY_GATE, rng))))
     seen.append((DERMOSCOPY, see(_spoil(draw_examples(DERMOSCOPY_GATE, seed=3000), DERMOSCOPY_GATE, rng))))
     say("Looking at clinical photographs.")
-    for number, name in enumerate(_VIEWS):
-        part = paths[CLINICAL]["train"][number :: len(_VIEWS)]
-        seen.append((CLINICAL, eyes.look(_show(part, name, clinical.mark, rng))))
+    for name in _VIEWS:
+        seen.append((CLINICAL, eyes.look(_show(paths[CLINICAL]["train"], name, clinical.mark, rng))))
     seen.append((CLINICAL, see(draw_examples(PHOTOGRAPH, seed=1000))))
     chosen = [paths[CLINICAL]["train"][row] for row in rng.permutation(len(paths[CLINICAL]["train"]))[:_SPOILED]]
     spoiled = _show(chosen, "covered", clinical.mark, rng)
@@ -142,29 +148,32 @@ def fit_router(
     valid[CLINICAL] = eyes.look(shown)
     say("Looking at other pictures.")
     natural = list_samples()
-    runs = list_runs(neither) if neither else [[], []]
+    runs = list_runs(neither, one_in=_RUNS) if neither else [[], []]
     fitted, held_natural = natural[0::2], natural[1::2]
     seen.append((NEITHER, see(_crop(fitted, rng))))
     seen.append((NEITHER, see(draw_documents(rng))))
     if neither:
-        seen.append((NEITHER, see(_crop(decode_files(runs[0]), rng, count=3))))
+        seen.append((NEITHER, see(_crop(decode_files(runs[0]), rng, count=4))))
 
-    embeddings = np.concatenate([one.embeddings for _, one in seen])
-    fitted_pca = PCA(min(_DIMENSIONS, *np.subtract(embeddings.shape, 1)), svd_solver="randomized", random_state=0)
-    fitted_pca.fit(embeddings)
-    half = [values.astype(np.float16).astype(np.float32) for values in (fitted_pca.mean_, fitted_pca.components_)]
+    spaces = {}
+    for kind in SPACES:
+        embeddings = np.concatenate([one.embeddings[kind] for _, one in seen])
+        pca = PCA(min(_DIMENSIONS, *np.subtract(embeddings.shape, 1)), svd_solver="randomized", random_state=0)
+        pca.fit(embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True))
+        halved = (values.astype(np.float16).astype(np.float32) for values in (pca.mean_, pca.components_))
+        spaces[kind] = Space(*halved)
     truth = np.concatenate([np.full(len(one.measures), ROUTES.index(kind)) for kind, one in seen])
-    features = np.concatenate([one.build_features(*half) for _, one in seen])
-    network = fit_perceptron(features, truth, seed=seed)
+    features = np.concatenate([one.build_features(spaces) for _, one in seen])
+    network = fit_perceptron(features, truth, seed=seed, penalty=_PENALTY)
     thresholds = {}
     for index, kind in enumerate(ROUTES[:2]):
-        reached = np.sort(network.tell_kinds(valid[kind].build_features(*half))[:, index])
+        reached = np.sort(network.tell_kinds(valid[kind].build_features(spaces))[:, index])
         threshold = float(reached[int(_MISSED_ON_VALID[kind] * len(reached))])
         thresholds[kind] = round(min(max(threshold, 0.01), _GREATEST_THRESHOLD), 4)
-    router = Router(network, half[0], half[1], thresholds)
+    router = Router(network, spaces, thresholds, other.name, other.fingerprint)
 
     def count(one: _Seen) -> dict[str, int]:
-        chosen = router.choose(network.tell_kinds(one.build_features(*half)))
+        chosen = router.choose(network.tell_kinds(one.build_features(spaces)))
         return {"pictures": len(chosen)} | {kind: int((chosen == index).sum()) for index, kind in enumerate(ROUTES)}
 
     say("Looking at pictures that were held out.")
@@ -182,21 +191,23 @@ def fit_router(
         others = [see(_crop(held_natural, rng), marked=marked), see(draw_documents(rng), marked=marked)]
         held["natural" + note], held["documents_and_patterns" + note] = others
         if neither:
-            held["other_pictures" + note] = see(_crop(decode_files(runs[1]), rng, count=1), marked=marked)
+            held["other_pictures" + note] = see(_crop(decode_files(runs[1]), rng, count=2), marked=marked)
     for name in _VIEWS:
         held[f"clinical_{name}"] = eyes.look(_show(test[CLINICAL], name, clinical.mark, rng))
     held["drawn_lesions"] = see(draw_examples(DERMOSCOPY_GATE, seed=2000), marked=False)
     held["drawn_photographs"] = see(draw_examples(PHOTOGRAPH, seed=2000), marked=False)
 
     (folder / ROUTER_FILE).unlink(missing_ok=True)
-    write_arrays(folder / ROUTER_WEIGHTS_FILE, network, centre=half[0], directions=half[1])
+    arrays = [array for kind in SPACES for array in (spaces[kind].centre, spaces[kind].directions)]
+    halves = (array.astype(np.float16) for array in arrays)
+    write_arrays(folder / ROUTER_WEIGHTS_FILE, network, **dict(zip(name_arrays(), halves, strict=True)))
     facts: dict[str, Any] = {
         "fingerprint": bundle.fingerprint,
         "routes": list(ROUTES),
         "measures": list(MEASURES),
         "thresholds": thresholds,
         "weights_sha256": hash_file(folder / ROUTER_WEIGHTS_FILE),
-        "dermoscopy_model": other.name,
+        "second": {"name": other.name, "fingerprint": other.fingerprint},
         "fitted_on": {kind: int((truth == index).sum()) for index, kind in enumerate(ROUTES)},
         "valid": {kind: count(one) for kind, one in valid.items()},
         "held_out": {name: count(one) for name, one in held.items()},
@@ -205,7 +216,7 @@ def fit_router(
     for name, counts in facts["held_out"].items():
         shares = ", ".join(f"{counts[kind]} {kind}" for kind in ROUTES if counts[kind])
         say(f"{name.replace('_', ' ')}, {counts['pictures']}: {shares}.")
-    found = read_router(folder, fingerprint=bundle.fingerprint, embedding_size=eyes.session.embedding_size)
+    found = read_router(folder, fingerprint=bundle.fingerprint, embedding_size=eyes.find_size(CLINICAL))
     assert found is not None
     return found
 
@@ -261,32 +272,43 @@ def learn_overlay(paths: Sequence[Path], mark: Mark, *, count: int = 600) -> Ove
 class _Seen:
     """What is kept of pictures: measures of their frames, shape (n, measures), and embeddings, shape (n, channels)."""
 
-    def __init__(self, measures: np.ndarray, embeddings: np.ndarray) -> None:
+    def __init__(self, measures: np.ndarray, embeddings: Mapping[str, np.ndarray]) -> None:
         self.measures, self.embeddings = measures, embeddings
 
-    def build_features(self, centre: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    def build_features(self, spaces: Mapping[str, Space]) -> np.ndarray:
         """Return what the router looks at, shape (n, features)."""
-        places = np.stack([locate(embedding, centre, directions) for embedding in self.embeddings])
-        return np.concatenate([self.measures, places], axis=1)
+        rows = zip(self.measures, *(self.embeddings[kind] for kind in SPACES), strict=True)
+        return np.stack([build_features(row[0], dict(zip(SPACES, row[1:], strict=True)), spaces) for row in rows])
 
 
 class _Eyes:
-    """The clinical model's network."""
+    """The networks that the router looks through."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        self.frame, self.session = bundle.frame, Session(bundle.folder / EXPORT_FILE)
+    def __init__(self, bundles: Mapping[str, Bundle]) -> None:
+        self.frames = {kind: bundle.frame for kind, bundle in bundles.items()}
+        copies = os.cpu_count() or 1
+        self.sessions = {
+            kind: Session(bundle.folder / EXPORT_FILE, threads=1, copies=copies) for kind, bundle in bundles.items()
+        }
+
+    def find_size(self, kind: str) -> int:
+        """Return the length of a model's embedding."""
+        return self.sessions[kind].embedding_size
 
     def look(self, pictures: Iterable[np.ndarray]) -> _Seen:
-        seen: list[tuple[np.ndarray, np.ndarray]] = []
+        seen: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
         waiting = iter(pictures)
         with ThreadPoolExecutor() as pool:
             while some := list(islice(waiting, _AT_ONCE)):
                 seen += pool.map(self._look_at, some)
-        return _Seen(np.stack([measures for measures, _ in seen]), np.stack([place for _, place in seen]))
+        embeddings = {kind: np.stack([places[kind] for _, places in seen]) for kind in SPACES}
+        return _Seen(np.stack([measures for measures, _ in seen]), embeddings)
 
-    def _look_at(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        frame = frame_picture(picture, self.frame)
-        return measure_frame(frame), self.session.run(frame)[EMBEDDING]
+    def _look_at(self, picture: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        frames = {kind: frame_picture(picture, self.frames[kind]) for kind in SPACES}
+        return measure_frame(frames[CLINICAL]), {
+            kind: self.sessions[kind].run(frames[kind])[EMBEDDING] for kind in SPACES
+        }
 
 
 def _divide(data: DataFolder, bundle: Bundle) -> dict[str, list[Path]]:

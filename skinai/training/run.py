@@ -44,7 +44,7 @@ from skinai.model.gates import Gates, build_features, read_gates
 from skinai.model.head import HEAD_FILE, write_head
 from skinai.model.reference import REFERENCE_FILE, build_reference, read_reference, take_print, write_reference
 from skinai.model.session import Session
-from skinai.training.calibration import fit_calibration
+from skinai.training.calibration import fit_calibration, log_softmax
 from skinai.training.cases import write_folder_cases
 from skinai.training.checkpoint import CHECKPOINT_FILE
 from skinai.training.config import TrainingConfig
@@ -106,6 +106,7 @@ def train_model(
     *,
     resume: bool = False,
     by_picture: bool = False,
+    teacher: Path | None = None,
     licence: str | None = None,
     notes: Sequence[str] = (),
     verbose: bool = True,
@@ -125,6 +126,8 @@ def train_model(
         Go on with the interrupted run in `out`.
     by_picture : bool
         The split is by picture and leaks on purpose; see :func:`skinai.data.split.split_pictures`.
+    teacher : Path, optional
+        Model folder whose answers for `train` are learned beside the diagnoses.
     licence : str, optional
         Under which terms the weights may be used; default: what follows from the data.
     notes : sequence of str
@@ -137,7 +140,8 @@ def train_model(
     Raises
     ------
     UsageError
-        If `out` holds a finished model, or an interrupted run and `resume` is not set, or the reverse.
+        If `out` holds a finished model, or an interrupted run and `resume` is not set, or the reverse; if the teacher
+        has other classes or frames, or was trained on pictures of `valid` or `test`.
     DataError
         If the split leaks or leaves `train` or `valid` without pictures.
     """
@@ -148,6 +152,8 @@ def train_model(
     out.mkdir(parents=True, exist_ok=True)
     remove_stale_temporaries(out)
     architecture, codes = configured_architecture(config), data.labels.codes
+    if teacher is not None:
+        config = replace(config, teacher=check_teacher(teacher, data, split, architecture.frame).fingerprint)
     run = load_run_data(data, split, architecture.frame, subsets=("train", "valid"), verbose=verbose)
     run = _add_unreadable_test_pictures(run, data, split)
     for remark in run.remarks:
@@ -161,6 +167,8 @@ def train_model(
         pictures={subset: len(frames.table) for subset, frames in run.frames.items()},
         resume=resume,
     )
+    if teacher is not None:
+        say("Asking the teacher.")
     network, history = fit_network(
         config,
         train,
@@ -168,6 +176,7 @@ def train_model(
         class_count=len(codes),
         checkpoint_path=out / CHECKPOINT_FILE,
         data_hash=run.data_hash,
+        taught=None if teacher is None else ask_teacher(teacher, train, config),
         resume=resume,
         verbose=verbose,
         on_epoch=lambda rows: _write_log(rows, out),
@@ -209,6 +218,36 @@ def train_model(
     bundle = write_folder(model, architecture.frame, out, data, split, run, facts, head=head)
     (out / CHECKPOINT_FILE).unlink(missing_ok=True)
     return bundle
+
+
+def check_teacher(folder: Path, data: DataFolder, split: pd.DataFrame, rule: FrameRule) -> Bundle:
+    """Return the teacher in a folder, if it may teach.
+
+    Raises
+    ------
+    UsageError
+        If it has other classes or frames, or was trained on pictures that are `valid` or `test` here: then it would
+        tell what is to be found out.
+    """
+    bundle = load_bundle(folder)
+    if bundle.labels.codes != data.labels.codes or bundle.frame != rule:
+        raise UsageError(f"{bundle.name} cannot teach: it has other classes, or pictures of another size.")
+    kept = set(split.loc[split["subset"] != "train", "image_id"])
+    learned = read_split(folder / SPLIT_FILE)
+    leaked = sorted(kept & set(learned.loc[learned["subset"] == "train", "image_id"]))
+    if leaked:
+        raise UsageError(f"{bundle.name} cannot teach: it was trained on pictures of valid or test: {listed(leaked)}.")
+    return bundle
+
+
+def ask_teacher(folder: Path, train: Subset, config: TrainingConfig) -> np.ndarray:
+    """Return a model's answers for `train` as they would be under the prior of `train`, shape (n, classes)."""
+    bundle, session = load_bundle(folder), Session(folder / EXPORT_FILE)
+    answers = np.stack([session.run(frame)[PROBABILITIES] for frame in train.pixels]).astype(np.float64)
+    calibration = bundle.facts["calibration"]
+    prior = class_prior(train.truth, answers.shape[1])
+    logits = np.log(answers + 1e-9) + (1 - calibration["exponent"]) / calibration["temperature"] * np.log(prior)
+    return np.exp(log_softmax(logits / config.teacher_temperature)).astype(np.float32)
 
 
 def look_at_test(

@@ -6,7 +6,6 @@ import io
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from urllib.parse import quote_plus, urljoin
 
 import numpy as np
 import pytest
-from conftest import encode
+from conftest import encode, free_port
 from PIL import Image
 
 from skinai import wording
@@ -43,12 +42,6 @@ pytestmark = [
     # On CI a missing browser is a failure, not a skip.
     pytest.mark.skipif(not CHROMIUM and not os.environ.get("CI"), reason="Chromium is not installed"),
 ]
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,10 @@ SHARES = {
 class ByColour:
     """Stands for a router: red pictures are dermoscopy, green ones photographs, all others neither."""
 
-    def build_features(self, frame, embedding):
+    second_name, second_fingerprint = "second", "def"
+
+    def build_features(self, frame, embeddings):
+        assert set(embeddings) == {"clinical", "dermoscopy"}
         return frame.mean(axis=(0, 1))
 
     def route(self, features):
@@ -34,16 +37,16 @@ def picture(red, green):
     return np.broadcast_to(np.array((red, green, 0), np.uint8), (48, 64, 3)).copy()
 
 
+SIZES = ((32, 24), (16, 12))
 RED, GREEN, BLACK = picture(255, 0), picture(0, 255), picture(0, 0)
 
 
 @pytest.fixture
 def desk():
     session = SimpleNamespace(run=lambda frame: {"embedding": np.zeros(3, np.float32)})
-    clinical = SimpleNamespace(
-        predictor=SimpleNamespace(bundle=SimpleNamespace(frame=FrameRule(32, 24)), session=session)
-    )
-    return Desk({"dermoscopy": SimpleNamespace(), "clinical": clinical}, ByColour())
+    looks = [SimpleNamespace(bundle=SimpleNamespace(frame=FrameRule(*size)), session=session) for size in SIZES]
+    clinical = SimpleNamespace(predictor=looks[0])
+    return Desk({"dermoscopy": SimpleNamespace(), "clinical": clinical}, ByColour(), looks[1])
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,10 @@ import tensorflow as tf
 from skinai.__main__ import main
 from skinai.data.images import FrameRule
 from skinai.data.metadata import read_data_folder
-from skinai.data.split import split_lesions
+from skinai.data.split import split_lesions, write_split
 from skinai.errors import UsageError
 from skinai.model.architectures import BuildOptions, build_network, find_architecture
+from skinai.model.bundle import load_bundle
 from skinai.model.efficientnet_lite import find_depths
 from skinai.training import fit as fit_module
 from skinai.training.calibration import fit_calibration, log_softmax, logit_offset
@@ -35,7 +36,7 @@ from skinai.training.fit import (
     kept_epoch,
     run_network,
 )
-from skinai.training.run import as_subset, load_run_data, train_model
+from skinai.training.run import as_subset, ask_teacher, load_run_data, train_model
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -349,6 +350,48 @@ def test_focal_loss_cares_less_for_what_is_answered_well(subsets, tmp_path):
     _, plain = fit(config, subsets, tmp_path / "plain.npz")
     _, focal = fit(replace(config, focal=2.0), subsets, tmp_path / "focal.npz")
     assert focal[0]["loss"] < 0.9 * plain[0]["loss"]
+
+
+def test_the_teacher_is_believed_by_its_share(subsets, tmp_path):
+    train, _ = subsets
+    false = np.eye(7)[(train.truth + 1) % 7]
+    config = replace(default_config("seed-cnn"), epochs=4, precision="float32", teacher="abc", keep="last")
+    losses = {}
+    for share in (0.0, 1.0):
+        network, _ = fit(replace(config, teacher_share=share), subsets, tmp_path / f"{share}.npz", taught=false)
+        answers = log_softmax(run_network(network, train.pixels))
+        losses[share] = [-(answers * target).sum(axis=1).mean() for target in (np.eye(7)[train.truth], false)]
+    assert losses[0.0][0] < losses[0.0][1]
+    assert losses[1.0][1] < losses[1.0][0]
+
+
+def test_a_model_teaches_another_through_the_command_line(small_model, small_data, tmp_path, capsys):
+    """Its answers for `train` are learned; it may not have been trained on pictures that this run keeps for later."""
+    command = ["train", "--data", str(small_data), "--architecture", "seed-cnn", "--epochs", "1", "--no-test"]
+    command += ["--teacher", str(small_model), "--out", str(tmp_path / "taught")]
+    assert main([*command, "--set", "teacher_share=0.5"]) == 0
+    bundle = load_bundle(tmp_path / "taught")
+    written = bundle.facts["training"]["configuration"]
+    assert (written["teacher"], written["teacher_share"]) == (load_bundle(small_model).fingerprint, 0.5)
+    data = read_data_folder(small_data)
+    split = split_lesions(data.table)
+    run = load_run_data(data, split, bundle.frame, subsets=("train",))
+    train = as_subset(run.frames["train"], data.labels.codes)
+    config = replace(default_config("seed-cnn"), teacher_temperature=1.0)
+    plain, soft = (
+        ask_teacher(small_model, train, replace(config, teacher_temperature=temperature)) for temperature in (1.0, 4.0)
+    )
+    np.testing.assert_allclose(plain.sum(axis=1), 1, atol=1e-5)
+    assert soft.max(axis=1).mean() < plain.max(axis=1).mean()
+    swapped = split.replace({"subset": {"train": "test", "test": "train"}})
+    write_split(swapped, tmp_path / "swapped.csv")
+    capsys.readouterr()
+    assert main([*command[:-1], str(tmp_path / "other"), "--split", str(tmp_path / "swapped.csv")]) == 2
+    assert "it was trained on pictures of valid or test" in capsys.readouterr().err
+    assert (
+        main([*command[:-1], str(tmp_path / "third"), "--architecture", "efficientnet-lite0", "--init", "random"]) == 2
+    )
+    assert "pictures of another size" in capsys.readouterr().err
 
 
 def test_a_pasted_rectangle_shares_the_truth_by_its_area(tmp_path):

@@ -1,0 +1,1 @@
+"""Timings and memory on the machine at hand: ``make bench``."""

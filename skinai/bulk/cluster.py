@@ -1,0 +1,131 @@
+"""The engine of many machines: Ray Data, which is imported here only, and only once it is asked for."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from skinai.bulk.job import Job, Part
+from skinai.bulk.scorer import Scorer
+from skinai.errors import SkinaiError, UsageError
+
+_ADDRESS = "RAY_ADDRESS"
+_PATIENCE_S = 5
+
+
+def require_ray() -> None:
+    """Refuse to go on without Ray.
+
+    Raises
+    ------
+    UsageError
+        If it is not installed.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise UsageError("The engine ray needs Ray: pip install -r requirements-ray.txt.")
+
+
+def score_on_ray(job: Job, parts: Sequence[Part], *, processes: int | None = None) -> Iterator[tuple[int, bytes]]:
+    """Yield number and content of each part, scored by the workers of a Ray cluster, as they get done.
+
+    It is the cluster that ``RAY_ADDRESS`` names, else one of this machine alone, which ends with the run. A part is a
+    task of one core; a worker process keeps the models from one task to the next. The tasks of a node that is lost go
+    to the other ones, and so does what it has done but not yet handed over.
+
+    Parameters
+    ----------
+    job : Job
+    parts : sequence of Part
+    processes : int, optional
+        At most so many workers at once; default: as many as the cluster has cores.
+
+    Raises
+    ------
+    SkinaiError
+        What a worker raised, or if no cluster answers at the address.
+    """
+    if not parts:
+        return
+    ray = _connect()
+    try:
+        # Text in JSON, because a file name need not be UTF-8.
+        items = [{"number": part.number, "files": json.dumps(part.files)} for part in parts]
+        listed = ray.data.from_items(items, override_num_blocks=len(items))
+        done = listed.map_batches(
+            _score_batch, fn_kwargs={"job": job}, batch_size=None, num_cpus=1, concurrency=processes
+        )
+        for row in done.iter_rows():
+            if row["error"]:
+                raise SkinaiError(row["error"])
+            yield int(row["number"]), row["content"]
+    finally:
+        ray.shutdown()
+
+
+def _connect() -> Any:
+    """Join the cluster, or start one, and return Ray."""
+    address = os.environ.get(_ADDRESS)
+    if address and not _is_heard(address):
+        raise SkinaiError(f"No Ray cluster answers at {address}, which {_ADDRESS} names.")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if not address:
+        # Ray would listen on every address of this machine, unless told that it cannot be part of a cluster.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    import ray
+    import ray.data
+
+    try:
+        ray.init(
+            address=address or "local",
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except ConnectionError as error:
+        raise SkinaiError(f"Ray cannot be reached at {address}: {error}") from error
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    return ray
+
+
+def _is_heard(address: str) -> bool:
+    """Return whether somebody listens at an address, which Ray itself would try for two minutes.
+
+    One without a port, such as ``auto``, is Ray's to find.
+    """
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    if not port.isdecimal():
+        return True
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE_S).close()
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+def _score_batch(batch: dict[str, np.ndarray], job: Job) -> dict[str, list[Any]]:
+    """Score the parts of a block, of which there is one."""
+    answers: dict[str, list[Any]] = {"number": [], "content": [], "error": []}
+    for number, files in zip(batch["number"], batch["files"], strict=True):
+        content, sentence = b"", ""
+        try:
+            content = _open_scorer(job).score(Part(int(number), tuple(json.loads(files))))
+        except SkinaiError as error:
+            sentence = str(error)
+        for name, value in (("number", int(number)), ("content", content), ("error", sentence)):
+            answers[name].append(value)
+    return answers
+
+
+@lru_cache(maxsize=1)
+def _open_scorer(job: Job) -> Scorer:
+    """Return the models of a job; a worker process loads them once."""
+    return Scorer(job)

@@ -1,0 +1,1 @@
+"""The HTTP service: pictures in, the answers of the page and of ``predict --json`` out."""

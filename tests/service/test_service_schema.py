@@ -1,0 +1,60 @@
+"""The service does what its OpenAPI description says, whatever it is sent."""
+
+import pytest
+import schemathesis
+from conftest import encode
+from hypothesis import HealthCheck, settings, strategies
+from loopback import running
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from skinai.data.drawing import draw_lesion
+from skinai.service.app import Service, build_service
+from skinai.service.schema import ANSWERS_EXAMPLE, MODELS_EXAMPLE, Answers, Models
+from skinai.serving.assessment import Assessor
+from skinai.serving.routing import Desk
+
+
+def describe():
+    service = Service(workers=1, capacity=16)
+    service.jobs.close()
+    return build_service(service).openapi()
+
+
+# Among the files that are made up are some that are pictures.
+FILES = strategies.sampled_from([encode(draw_lesion(1)), encode(draw_lesion(2), "PNG"), b"\xff\xd8\xff", b""])
+schemathesis.openapi.format("binary", FILES)
+DESCRIPTION = describe()
+SCHEMA = schemathesis.openapi.from_dict(DESCRIPTION)
+
+
+@pytest.fixture(scope="module")
+def address(gated_model):
+    service = Service(workers=1, capacity=64)
+    service.open(Desk.join(Assessor.load(gated_model, threads=1), None))
+    with running(service) as address:
+        yield address
+
+
+@SCHEMA.parametrize()
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_every_answer_is_one_that_the_description_names(case, address):
+    response = case.call(base_url=address)
+    late = response.status_code in (408, 504)  # the deadline was drawn too short
+    case.validate_response(response, excluded_checks=[not_a_server_error, positive_data_acceptance] if late else None)
+
+
+def test_the_examples_fit_their_own_description():
+    Answers.model_validate(ANSWERS_EXAMPLE)
+    Models.model_validate(MODELS_EXAMPLE)
+
+
+def test_every_answer_has_an_example_and_a_sentence():
+    predict = DESCRIPTION["paths"]["/v1/predict"]["post"]
+    assert set(predict["responses"]) == {"200", "404", "408", "413", "415", "422", "429", "500", "503", "504"}
+    assert set(DESCRIPTION["paths"]) == {"/v1/predict", "/v1/model", "/healthz", "/readyz", "/metrics"}
+    for path, operations in DESCRIPTION["paths"].items():
+        for operation in operations.values():
+            for answer in operation["responses"].values():
+                assert answer["description"]
+                assert path == "/metrics" or "example" in answer["content"]["application/json"]
