@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -242,8 +244,11 @@ def check_teacher(folder: Path, data: DataFolder, split: pd.DataFrame, rule: Fra
 
 def ask_teacher(folder: Path, train: Subset, config: TrainingConfig) -> np.ndarray:
     """Return a model's answers for `train` as they would be under the prior of `train`, shape (n, classes)."""
-    bundle, session = load_bundle(folder), Session(folder / EXPORT_FILE)
-    answers = np.stack([session.run(frame)[PROBABILITIES] for frame in train.pixels]).astype(np.float64)
+    bundle, cores = load_bundle(folder), os.cpu_count() or 1
+    session = Session(folder / EXPORT_FILE, threads=1, copies=cores)
+    with ThreadPoolExecutor(cores) as pool:
+        rows = list(pool.map(lambda frame: session.run(frame)[PROBABILITIES], train.pixels))
+    answers = np.stack(rows).astype(np.float64)
     calibration = bundle.facts["calibration"]
     prior = class_prior(train.truth, answers.shape[1])
     logits = np.log(answers + 1e-9) + (1 - calibration["exponent"]) / calibration["temperature"] * np.log(prior)
