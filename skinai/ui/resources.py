@@ -100,7 +100,7 @@ def load_desk() -> Desk:
     """
     models = list_models()
     clinical = load_assessor(models[CLINICAL]) if CLINICAL in models else None
-    return Desk.join(load_assessor(models[DERMOSCOPY]), clinical)
+    return _join_desk(load_assessor(models[DERMOSCOPY]), clinical)
 
 
 def load_assessor(folder: Path) -> Assessor:
@@ -365,6 +365,15 @@ def _load_assessor(folder: str, changed_at: tuple[int, ...]) -> Assessor:
     gc.collect()
     gc.freeze()
     return assessor
+
+
+# The assessors come out of the cache above, so the same model is the same object.
+@st.cache_resource(max_entries=2, show_spinner="Loading and checking the model", hash_funcs={Assessor: id})
+def _join_desk(main: Assessor, clinical: Assessor | None) -> Desk:
+    desk = Desk.join(main, clinical)  # loads what the router looks through besides
+    gc.collect()
+    gc.freeze()
+    return desk
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

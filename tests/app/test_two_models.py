@@ -222,6 +222,16 @@ def test_a_picture_of_a_pigmented_spot_comes_with_its_remark(clinical_model, tmp
     assert "come back with that picture" in capsys.readouterr().out
 
 
+def test_the_models_are_joined_once_for_all_visitors_and_reruns(monkeypatch):
+    joined = []
+    monkeypatch.setattr(
+        Desk, "join", classmethod(lambda cls, *models: joined.append(models) or Desk({"dermoscopy": models[0]}))
+    )
+    open_app().run()
+    open_app()
+    assert len(joined) == 1
+
+
 def test_a_damaged_router_stops_the_page_with_a_sentence(clinical_model, tmp_path, monkeypatch):
     folder = shutil.copytree(clinical_model, tmp_path / "clinical")
     (folder / "router.npz").write_bytes(b"PK nothing")
