@@ -6,7 +6,7 @@ DATA ?= $(SKINAI_DATA)
 ARCHITECTURE ?= efficientnet-lite0
 OUT ?= models/my-$(ARCHITECTURE)
 
-.PHONY: app test ready check bench train clean
+.PHONY: app test ready soak check bench train clean
 
 app: $(VENV)/.app-ready
 	$(BIN)/python -m skinai app
@@ -15,7 +15,11 @@ test: ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # All environments of the tests; `make -j 4 ready` fills them at the same time.
-ready: $(VENV)/.dev-ready $(VENV)/.scorer-ready $(VENV)/.runtime-ready $(VENV)/.ray-ready
+ready: $(VENV)/.dev-ready $(VENV)/.scorer-ready $(VENV)/.runtime-ready
+
+# What takes long: the service under load, two workers against one, a Ray cluster of two nodes of which one is killed.
+soak: ready $(VENV)/.ray-ready
+	$(BIN)/python -m pytest -m soak -s
 
 check: $(VENV)/.dev-ready
 	$(BIN)/ruff check .

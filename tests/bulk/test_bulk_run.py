@@ -301,6 +301,7 @@ def test_what_neither_model_is_fit_for_is_refused_and_not_unreadable(photographs
     assert row["answered_by"] is row["most_probable"] is None
 
 
+@pytest.mark.soak
 @pytest.mark.alone
 @pytest.mark.shipped
 def test_the_second_worker_is_worth_four_fifths_of_the_first(tmp_path, record_property):
