@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -56,6 +57,12 @@ def draw_pictures(folder, count, **size):
     for number in range(count):
         (folder / f"{number:04d}.jpg").write_bytes(contents[number % 10])
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _started(monkeypatch):
+    """Worker processes begin with the module that was started; Streamlit's test runner leaves a page in its place."""
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
 
 
 @pytest.fixture(scope="module")
