@@ -25,8 +25,8 @@ PHOTOGRAPHS: Mapping[str, Callable[[], np.ndarray]] = MappingProxyType(
     {
         "Many red spots (photograph)": lambda: draw_photograph(0, kind="papules"),
         "Red areas with white scales (photograph)": lambda: draw_photograph(1, kind="plaque"),
-        "Blurred redness (photograph)": lambda: draw_photograph(8, kind="patch"),
-        "Two rings (photograph)": lambda: draw_photograph(3, kind="ring"),
+        "Blurred redness (photograph)": lambda: draw_photograph(4, kind="patch"),
+        "Two rings (photograph)": lambda: draw_photograph(4, kind="ring"),
     }
 )
 # What is drawn, not what the model makes of it: another model may say otherwise.
