@@ -44,28 +44,17 @@ $(VENV)/.app-ready: requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@
 
-# The ISIC challenge's scorer, which a test compares with ours.
-$(VENV)/.scorer-ready: $(VENV)/.app-ready requirements-scorer.txt
-	$(PYTHON) -m venv $(VENV)/scorer
-	$(VENV)/scorer/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-scorer.txt
+# Environments of their own: the ISIC challenge's scorer, which a test compares with ours; what the container image holds,
+# which a test runs; a machine of a Ray cluster, which `make soak` starts here.
+$(VENV)/.scorer-ready $(VENV)/.runtime-ready $(VENV)/.ray-ready: $(VENV)/.%-ready: $(VENV)/.app-ready requirements-%.txt
+	$(PYTHON) -m venv $(VENV)/$*
+	$(VENV)/$*/bin/python -m pip install --quiet --disable-pip-version-check $(addprefix -r ,$(filter requirements-%,$^))
 	touch $@
 
-# What the container image holds, which a test runs.
-$(VENV)/.runtime-ready: $(VENV)/.app-ready requirements-runtime.txt requirements-service.txt
-	$(PYTHON) -m venv $(VENV)/runtime
-	$(VENV)/runtime/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-runtime.txt -r requirements-service.txt
+# What is added to the environment of the app.
+$(VENV)/.dev-ready $(VENV)/.bench-ready: $(VENV)/.%-ready: $(VENV)/.app-ready requirements-%.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-$*.txt
 	touch $@
 
-$(VENV)/.bench-ready: $(VENV)/.dev-ready requirements-bench.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
-	touch $@
-
-# A machine of a Ray cluster, which tests start on this one: no TensorFlow, no Streamlit.
-$(VENV)/.ray-ready: $(VENV)/.app-ready requirements-ray.txt
-	$(PYTHON) -m venv $(VENV)/ray
-	$(VENV)/ray/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-ray.txt
-	touch $@
-
-$(VENV)/.dev-ready: $(VENV)/.app-ready requirements-service.txt requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	touch $@
+$(VENV)/.runtime-ready $(VENV)/.dev-ready: requirements-service.txt
+$(VENV)/.bench-ready: $(VENV)/.dev-ready

@@ -12,7 +12,7 @@ import pandas as pd
 
 from benchmarks.app import time_start
 from benchmarks.pipeline import time_keras_under_streamlit, time_steps
-from benchmarks.runtimes import compare_runtimes, export_forms, write_frame
+from benchmarks.runtimes import compare_runtimes, prepare
 from benchmarks.timing import describe_machine
 from skinai import __version__
 from skinai.model.bundle import find_model_folder, load_bundle
@@ -33,8 +33,7 @@ def main() -> None:
     steps = time_steps(count=count)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        export_forms(folder)
-        write_frame(folder)
+        prepare(folder)
         runtimes = compare_runtimes(folder, count=count)
         runtimes.insert(0, time_keras_under_streamlit(folder, count=5 if options.quick else 30))
     bundle = load_bundle(find_model_folder())

@@ -79,7 +79,7 @@ st.session_state["milliseconds"] = (time.perf_counter() - start) * 1000
 def time_keras_under_streamlit(folder: Path, *, count: int) -> dict[str, Any]:
     """Time Keras' ``predict`` where most open apps call it: in a script that Streamlit runs for each visit.
 
-    `folder` is the one that :func:`benchmarks.runtimes.export_forms` filled.
+    `folder` is the one that :func:`benchmarks.runtimes.prepare` filled.
     """
     page = _SCRIPT.format(model=str(folder / "model.keras"), frame=str(folder / "frame.npy"))
     driver = f"""

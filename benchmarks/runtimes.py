@@ -1,6 +1,7 @@
 """One network of the shipped kind under Keras, LiteRT, ONNX Runtime and OpenVINO, each in a process of its own.
 
-``python -m benchmarks.runtimes NAME FOLDER COUNT`` times one of them and prints a line of JSON.
+``python -m benchmarks.runtimes export FOLDER`` writes what they load; with ``NAME FOLDER COUNT`` one of them is timed and
+a line of JSON printed.
 """
 
 from __future__ import annotations
@@ -127,13 +128,25 @@ LOADERS: Mapping[str, Callable[[Path], Answer]] = MappingProxyType(
 )
 
 
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run this module in a process of its own; TensorFlow has much to say, which nobody needs to read."""
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    command = [sys.executable, "-m", "benchmarks.runtimes", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
+def prepare(folder: Path) -> None:
+    """Write every form of the network, and the frame that all of them look at, into a folder."""
+    done = _run("export", str(folder))
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+
+
 def compare_runtimes(folder: Path, *, count: int) -> list[dict[str, Any]]:
     """Time every runtime, one after the other, and return a row for each."""
     rows: list[dict[str, Any]] = []
     for name in LOADERS:
-        command = [sys.executable, "-m", "benchmarks.runtimes", name, str(folder), str(count)]
-        environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        done = _run(name, str(folder), str(count))
         if done.returncode:
             rows.append({"runtime": name, "failed": (done.stderr.strip().splitlines() or ["no word"])[-1]})
         else:
@@ -163,4 +176,8 @@ def write_frame(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    print(json.dumps(_time_one(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))))
+    if sys.argv[1] == "export":
+        write_frame(Path(sys.argv[2]))
+        export_forms(Path(sys.argv[2]))
+    else:
+        print(json.dumps(_time_one(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))))

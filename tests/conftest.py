@@ -23,10 +23,18 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from skinai.artefacts import predictions_file, write_json
 from skinai.data.drawing import draw_lesion
 from skinai.data.predictions import SUBGROUPS, write_predictions
-from skinai.data.split import SPLIT_FILE
+from skinai.data.split import SPLIT_FILE, read_split
 from skinai.data.summary import DATASET_FILE
 from skinai.labels import HAM10000, LabelSet, build_label_set
-from skinai.model.bundle import DEFAULT_MODEL, EXPORT_FILE, PROBE_FILE, load_bundle, models_folder, write_bundle
+from skinai.model.bundle import (
+    CLINICAL_MODEL,
+    DEFAULT_MODEL,
+    EXPORT_FILE,
+    PROBE_FILE,
+    load_bundle,
+    models_folder,
+    write_bundle,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 DERMOSCOPIC = "1.2.840.10008.5.1.4.1.1.77.1.7"
@@ -391,3 +399,13 @@ def twelve_class_folder(
     )
     assert main(["evaluate", str(folder)]) == 0
     return folder
+
+
+@pytest.fixture(scope="session")
+def holdout_photographs() -> list[Path]:
+    """Paths of every eighth holdout photograph of the shipped clinical model, where they are at hand."""
+    data = ROOT.parent / "shared" / "data" / "clinical"
+    if not (data / "photographs.csv").is_file():
+        pytest.skip("the clinical photographs are not at hand")
+    split = read_split(models_folder() / CLINICAL_MODEL / "split.csv")
+    return [data / name for name in split.loc[split["subset"] == "test", "image_id"][::8]]

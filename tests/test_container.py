@@ -35,6 +35,7 @@ def test_the_runtime_has_the_tested_versions_of_all_but_what_trains():
         pin for pin in read_pins("requirements.txt") if pin.startswith(("tensorflow==", "keras=="))
     }
     assert read_pins("requirements-runtime.txt") < read_pins("requirements.txt")
+    assert read_pins("requirements-ray.txt") < read_pins("requirements-runtime.txt")
 
 
 @pytest.fixture(scope="module")

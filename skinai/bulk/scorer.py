@@ -14,10 +14,8 @@ from skinai.bulk.sources import read_source
 from skinai.errors import ModelError, PictureError
 from skinai.labels import LabelSet
 from skinai.model.router import DERMOSCOPY
-from skinai.serving.assessment import Assessor
 from skinai.serving.batch import COLUMNS, build_row, describe_row, name_probabilities
 from skinai.serving.files import FileAnswer, answer_picture, refuse_file
-from skinai.serving.predictor import Predictor
 from skinai.serving.routing import Desk
 from skinai.wording import RECORD_NOTICE
 
@@ -42,7 +40,8 @@ class Scorer:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self._desk = _load_desk(job)
+        # One thread each: workers beside each other would only wait for one another's threads.
+        self._desk = Desk.load(job.folder, job.clinical, threads=1)
         bundles = {kind: assessor.predictor.bundle for kind, assessor in self._desk.assessors.items()}
         if describe_models(bundles) != job.models:
             raise ModelError(f"{job.folder} or {job.clinical} holds another model than when the run was started.")
@@ -106,12 +105,3 @@ def describe_answer(name: str, answer: FileAnswer, labels: Mapping[str, LabelSet
         "fingerprint": answer.fingerprint,
         "skinai": __version__,
     }
-
-
-def _load_desk(job: Job) -> Desk:
-    """Load the models with one thread each: workers beside each other would only wait for one another's threads."""
-    main = Assessor.load(job.folder, threads=1)
-    desk = Desk.join(main, Assessor.load(job.clinical, threads=1) if job.clinical is not None else None)
-    if desk.second is not None and desk.second is not main.predictor:
-        desk.second = Predictor.load(desk.second.bundle.folder, threads=1)
-    return desk

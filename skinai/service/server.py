@@ -17,8 +17,6 @@ import uvicorn
 from skinai.errors import UsageError
 from skinai.service.app import Service, build_service
 from skinai.service.schema import MAX_DEADLINE_MS
-from skinai.serving.assessment import Assessor
-from skinai.serving.predictor import Predictor
 from skinai.serving.routing import Desk
 
 LOG = logging.getLogger("skinai.service")
@@ -77,11 +75,7 @@ def load_desk(folder: Path, clinical: Path | None, *, copies: int) -> Desk:
     """
     import fhir.resources.diagnosticreport  # noqa: F401  the first picture that wants it would wait for it
 
-    main = Assessor.load(folder, threads=1, copies=copies)
-    desk = Desk.join(main, Assessor.load(clinical, threads=1, copies=copies) if clinical is not None else None)
-    if desk.second is not None and desk.second is not main.predictor:
-        desk.second = Predictor.load(desk.second.bundle.folder, threads=1, copies=copies)
-    return desk
+    return Desk.load(folder, clinical, threads=1, copies=copies)
 
 
 class Loading(threading.Thread):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,19 +76,28 @@ class Desk:
         self.assessors, self.router, self.second = dict(assessors), router, second
 
     @classmethod
-    def load(cls, folder: Path, clinical: Path | None = None) -> Desk:
+    def load(cls, folder: Path, clinical: Path | None = None, *, threads: int = 2, copies: int = 1) -> Desk:
         """Load the model in use and, for HAM10000's classes, the model for clinical photographs with its router.
+
+        Parameters
+        ----------
+        folder, clinical : Path
+        threads, copies : int
+            Of each model's interpreters, see :class:`skinai.model.session.Session`.
 
         Raises
         ------
         ModelError
             If a folder is refused.
         """
-        return cls.join(Assessor.load(folder), Assessor.load(clinical) if clinical else None)
+        load = partial(Assessor.load, threads=threads, copies=copies)
+        return cls.join(load(folder), load(clinical) if clinical else None, threads=threads, copies=copies)
 
     @classmethod
-    def join(cls, main: Assessor, clinical: Assessor | None) -> Desk:
+    def join(cls, main: Assessor, clinical: Assessor | None, *, threads: int = 2, copies: int = 1) -> Desk:
         """Put two loaded models beside each other.
+
+        `threads` and `copies` are for the model that the router looks through, where it is neither of them.
 
         Raises
         ------
@@ -101,7 +111,7 @@ class Desk:
         router = read_router(bundle.folder, fingerprint=bundle.fingerprint, embedding_size=size)
         if router is None:
             raise ModelError(f"{bundle.name} has no router, so it cannot answer beside another model.")
-        second = _find_second(router, main.predictor, bundle.folder)
+        second = _find_second(router, main.predictor, bundle.folder, threads=threads, copies=copies)
         return cls({DERMOSCOPY: main, CLINICAL: clinical}, router, second)
 
     @property
@@ -132,13 +142,13 @@ class Desk:
         return self.router.route(self.router.build_features(frames[CLINICAL], embeddings))
 
 
-def _find_second(router: Router, main: Predictor, folder: Path) -> Predictor:
+def _find_second(router: Router, main: Predictor, folder: Path, *, threads: int, copies: int) -> Predictor:
     """Return the model for dermoscopy that the router in a folder looks through: the one in use, or one beside it."""
     if main.bundle.fingerprint == router.second_fingerprint:
         return main
     for place in (folder.parent, models_folder()):
         if (place / router.second_name).is_dir():
-            second = Predictor.load(place / router.second_name)
+            second = Predictor.load(place / router.second_name, threads=threads, copies=copies)
             size = second.session.embedding_size
             if second.bundle.fingerprint == router.second_fingerprint and router.spaces[DERMOSCOPY].fits(size):
                 return second

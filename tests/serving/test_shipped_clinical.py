@@ -2,12 +2,10 @@
 
 import numpy as np
 import pytest
-from conftest import ROOT
 
 from skinai.artefacts import predictions_file
 from skinai.data.images import cover_mark, read_picture
 from skinai.data.predictions import read_predictions
-from skinai.data.split import read_split
 from skinai.evaluation.report import read_report
 from skinai.labels import build_label_set
 from skinai.model.bundle import CLINICAL_MODEL, load_bundle, models_folder
@@ -20,16 +18,6 @@ MOST_MB = 45
 @pytest.fixture(scope="module")
 def folder():
     return models_folder() / CLINICAL_MODEL
-
-
-@pytest.fixture(scope="module")
-def photographs():
-    """Paths of every eighth holdout photograph, where they are at hand."""
-    data = ROOT.parent / "shared" / "data" / "clinical"
-    if not (data / "photographs.csv").is_file():
-        pytest.skip("the clinical photographs are not at hand")
-    split = read_split(models_folder() / CLINICAL_MODEL / "split.csv")
-    return [data / name for name in split.loc[split["subset"] == "test", "image_id"][::8]]
 
 
 def test_the_label_set_travels_with_the_model(folder):
@@ -69,11 +57,11 @@ def test_all_model_folders_together_are_small():
 
 
 @pytest.mark.data
-def test_photographs_with_and_without_the_atlas_mark_are_answered_equally_well(folder, photographs):
+def test_photographs_with_and_without_the_atlas_mark_are_answered_equally_well(folder, holdout_photographs):
     predictor = Predictor.load(folder)
     stored = read_predictions(folder / predictions_file("test"), predictor.bundle.labels).set_index("image")
     right = []
-    for path in photographs:
+    for path in holdout_photographs:
         picture = read_picture(path)
         truth = stored.loc[f"{path.parent.name}/{path.name}", "truth"]
         both = (picture, cover_mark(picture, predictor.bundle.mark))

@@ -4,11 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from conftest import ROOT
 
 from skinai.data.drawing import draw_page
 from skinai.data.images import cover_mark, read_picture
-from skinai.data.split import read_split
 from skinai.model.bundle import CLINICAL_MODEL, find_clinical_folder, find_model_folder, models_folder
 from skinai.model.router import expect_route
 from skinai.serving.routing import Desk
@@ -22,16 +20,6 @@ LEAST = {"dermoscopy": 0.98, "clinical": 0.95, "neither": 0.95}
 @pytest.fixture(scope="module")
 def desk():
     return Desk.load(find_model_folder(), find_clinical_folder())
-
-
-@pytest.fixture(scope="module")
-def photographs():
-    """Paths of every eighth holdout photograph, where they are at hand."""
-    data = ROOT.parent / "shared" / "data" / "clinical"
-    if not (data / "photographs.csv").is_file():
-        pytest.skip("the clinical photographs are not at hand")
-    split = read_split(models_folder() / CLINICAL_MODEL / "split.csv")
-    return [data / name for name in split.loc[split["subset"] == "test", "image_id"][::8]]
 
 
 def test_pictures_that_were_held_out_go_where_they_belong():
@@ -58,8 +46,8 @@ def test_drawn_examples_are_answered_by_the_model_for_their_kind(desk):
 
 
 @pytest.mark.data
-def test_photographs_go_to_their_model_with_and_without_the_atlas_mark(desk, photographs):
-    pictures = [read_picture(path) for path in photographs]
+def test_photographs_go_to_their_model_with_and_without_the_atlas_mark(desk, holdout_photographs):
+    pictures = [read_picture(path) for path in holdout_photographs]
     assert len(pictures) >= 80
     mark = desk.assessors["clinical"].predictor.bundle.mark
     kinds = [[desk.route([one]).routes[0].kind for one in (picture, cover_mark(picture, mark))] for picture in pictures]
