@@ -15,10 +15,10 @@ test: ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # All environments of the tests; `make -j 4 ready` fills them at the same time.
-ready: $(VENV)/.dev-ready $(VENV)/.scorer-ready $(VENV)/.runtime-ready
+ready: $(VENV)/.dev-ready $(VENV)/.scorer-ready $(VENV)/.runtime-ready $(VENV)/.ray-ready
 
-# What takes long: the service under load, two workers against one, a Ray cluster of two nodes of which one is killed.
-soak: ready $(VENV)/.ray-ready
+# What wants the machine for itself: the service under load, two workers against one.
+soak: ready
 	$(BIN)/python -m pytest -m soak -s
 
 check: $(VENV)/.dev-ready
@@ -45,7 +45,7 @@ $(VENV)/.app-ready: requirements.txt pyproject.toml
 	touch $@
 
 # Environments of their own: the ISIC challenge's scorer, which a test compares with ours; what the container image holds,
-# which a test runs; a machine of a Ray cluster, which `make soak` starts here.
+# which a test runs; a machine of a Ray cluster, which a test starts here.
 $(VENV)/.scorer-ready $(VENV)/.runtime-ready $(VENV)/.ray-ready: $(VENV)/.%-ready: $(VENV)/.app-ready requirements-%.txt
 	$(PYTHON) -m venv $(VENV)/$*
 	$(VENV)/$*/bin/python -m pip install --quiet --disable-pip-version-check $(addprefix -r ,$(filter requirements-%,$^))
