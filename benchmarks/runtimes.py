@@ -1,7 +1,7 @@
 """One network of the shipped kind under Keras, LiteRT, ONNX Runtime and OpenVINO, each in a process of its own.
 
-``python -m benchmarks.runtimes export FOLDER`` writes what they load. ``NAME FOLDER COUNT`` times one of them and prints
-a line of JSON.
+``python -m benchmarks.runtimes export FOLDER`` writes what they load. ``NAME FOLDER COUNT`` times one of them and
+prints a line of JSON.
 """
 
 from __future__ import annotations
