@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PIP_FLAGS ?=
+INSTALL = -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS)
 DATA ?= $(SKINAI_DATA)
 ARCHITECTURE ?= efficientnet-lite0
 OUT ?= models/my-$(ARCHITECTURE)
@@ -40,21 +42,24 @@ clean:
 $(VENV)/.app-ready: requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "skinai needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(BIN)/python $(INSTALL) -r requirements.txt
+	$(BIN)/python $(INSTALL) --no-deps -e .
 	touch $@
 
 # Environments of their own: the ISIC challenge's scorer, which a test compares with ours; what the container image holds,
 # which a test runs; a machine of a Ray cluster, which a test starts here.
-$(VENV)/.scorer-ready $(VENV)/.runtime-ready $(VENV)/.ray-ready: $(VENV)/.%-ready: $(VENV)/.app-ready requirements-%.txt
+$(VENV)/.scorer-ready $(VENV)/.runtime-ready $(VENV)/.ray-ready: $(VENV)/.%-ready: requirements-%.txt
 	$(PYTHON) -m venv $(VENV)/$*
-	$(VENV)/$*/bin/python -m pip install --quiet --disable-pip-version-check $(addprefix -r ,$(filter requirements-%,$^))
+	$(VENV)/$*/bin/python $(INSTALL) $(addprefix -r ,$(filter requirements-%,$^))
 	touch $@
 
 # What is added to the environment of the app.
 $(VENV)/.dev-ready $(VENV)/.bench-ready: $(VENV)/.%-ready: $(VENV)/.app-ready requirements-%.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-$*.txt
+	$(BIN)/python $(INSTALL) -r requirements-$*.txt
 	touch $@
 
-$(VENV)/.runtime-ready $(VENV)/.dev-ready: requirements-service.txt
+$(VENV)/.runtime-ready $(VENV)/.ray-ready $(VENV)/.dev-ready: requirements-service.txt
+$(VENV)/.dev-ready: requirements-mpi.txt
 $(VENV)/.bench-ready: $(VENV)/.dev-ready
+# Whoever runs the image's contents there cannot write what Python compiles.
+$(VENV)/.runtime-ready: override PIP_FLAGS = --compile

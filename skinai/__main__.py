@@ -1,5 +1,5 @@
 """The command line: ``python -m skinai data | split | train | ensemble | slim | gates | router | cases | runs |
-evaluate | compare | decide | predict | record | stress | serve | app``.
+evaluate | compare | decide | predict | record | stress | serve | keys | app | audit``.
 
 Each command is a few lines that call one room. Heavy imports stay inside the command that needs them, so that
 `predict` answers quickly and never loads TensorFlow.
@@ -37,6 +37,8 @@ if TYPE_CHECKING:  # importing it costs pandas, which `predict` does without
     from skinai.model.bundle import Bundle
     from skinai.serving.files import FileAnswer
     from skinai.serving.routing import Desk
+    from skinai.training.config import TrainingConfig
+    from skinai.training.peers import Peers
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -183,14 +185,22 @@ def run_split(options: argparse.Namespace) -> int:
 
 def run_train(options: argparse.Namespace) -> int:
     """Train a network and write its model folder."""
-    from skinai.data.split import read_near_duplicates, read_split, split_lesions, split_pictures
     from skinai.training.config import configure
+    from skinai.training.peers import open_peers
 
     if options.by_picture and (options.split or options.no_test):
         raise UsageError("--by-picture goes with neither --split nor --no-test.")
     given = ("init", "epochs", "batch_size", "learning_rate", "seed")
     changes = {name: getattr(options, name) for name in given if getattr(options, name) is not None}
     config = configure(options.architecture, changes, options.set)
+    peers = open_peers(options.engine)
+    with peers.ending_together():
+        return _train(options, config, peers)
+
+
+def _train(options: argparse.Namespace, config: TrainingConfig, peers: Peers) -> int:
+    from skinai.data.split import read_near_duplicates, read_split, split_lesions, split_pictures
+
     data = _read_data(options)
     if options.by_picture:
         split = split_pictures(data.table)
@@ -213,7 +223,10 @@ def run_train(options: argparse.Namespace) -> int:
         teacher=find_model_folder(options.teacher) if options.teacher else None,
         licence=options.licence,
         notes=options.note,
+        peers=peers,
     )
+    if bundle is None:
+        return 0
     print(
         f"Trained {bundle.name}, fingerprint {bundle.fingerprint}; "
         f"{bundle.facts['training']['fit_seconds']} s of training."
@@ -416,6 +429,8 @@ def run_cases(options: argparse.Namespace) -> int:
 
 def run_predict(options: argparse.Namespace) -> int:
     """Answer for picture files."""
+    from skinai.audit_log import open_audit_log
+    from skinai.data.images import hash_pixels, read_picture
     from skinai.serving.files import find_picture_files, predict_files
 
     if _wants_parquet(options):
@@ -436,7 +451,10 @@ def run_predict(options: argparse.Namespace) -> int:
     answers = []
     # ISIC's table is for scoring a whole set of pictures, so it has every one that can be read.
     insist = options.insist or options.format == "isic"
+    log = open_audit_log()
     for answer in predict_files(desk, files, chosen=options.answered_by, insist=insist):
+        if log is not None and answer.routing is not None:
+            log.append("", hash_pixels(read_picture(answer.file)), answer.describe())
         unanswered += answer.prediction is None
         if options.format != "text":
             answers.append(answer)
@@ -459,13 +477,15 @@ def run_predict(options: argparse.Namespace) -> int:
 
 def run_record(options: argparse.Namespace) -> int:
     """Write documents about one lesion."""
-    from skinai.data.images import read_picture
+    from skinai.audit_log import open_audit_log
+    from skinai.data.images import hash_pixels, read_picture
     from skinai.errors import DataError, PictureError
     from skinai.evaluation.report import read_report
     from skinai.exports.fhir import write_fhir
     from skinai.exports.pdf import write_pdf
     from skinai.exports.record import PatientFacts, build_record, write_csv, write_json
     from skinai.serving.assessment import MOST_PICTURES
+    from skinai.serving.files import FileAnswer
     from skinai.wording import say_dermoscopy, say_routing, summarise
 
     if len(options.pictures) > MOST_PICTURES:
@@ -491,6 +511,13 @@ def run_record(options: argparse.Namespace) -> int:
     assessor = desk.assessors[routing.answered_by]
     assessments = [assessor.assess(picture) for picture in pictures]
     whole, bundle = assessor.pool(assessments), assessor.predictor.bundle
+    if (log := open_audit_log()) is not None:
+        hashes = [hash_pixels(picture) for picture in pictures]
+        for name, one, pixels_hash in zip(options.pictures, assessments, hashes, strict=True):
+            answer = FileAnswer(
+                Path(name), bundle.name, bundle.fingerprint, one, one.reasons, options.insist, routing
+            ).describe()
+            log.append("", pixels_hash, answer, **({"together_with": hashes} if len(hashes) > 1 else {}))
     try:
         report = read_report(bundle.folder, bundle.labels)
     except DataError:
@@ -562,7 +589,7 @@ def run_serve(options: argparse.Namespace) -> int:
     """Answer over HTTP until the process is told to stop."""
     folder, clinical = _find_folders(options)
     try:
-        from skinai.service.server import serve
+        from skinai.service.server import is_this_computer, serve
         from skinai.service.upload import MAX_PICTURES
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("skinai"):
@@ -573,8 +600,71 @@ def run_serve(options: argparse.Namespace) -> int:
         raise UsageError(f"--workers is at least 1. Received: {workers}.")
     if options.queue < MAX_PICTURES:
         raise UsageError(f"--queue is at least {MAX_PICTURES}, a request's most pictures. Received: {options.queue}.")
-    serve(folder, clinical, host=options.host, port=options.port, workers=workers, capacity=options.queue)
+    if options.rate is not None and options.rate < 1:
+        raise UsageError(f"--rate is at least 1. Received: {options.rate}.")
+    if options.keys and options.open:
+        raise UsageError("--open is for a service without --keys.")
+    if options.engine == "ray" and (options.keys or options.rate):
+        raise UsageError("--keys and --rate do not go with --engine ray: put a proxy before it that has them.")
+    if not (options.keys or options.open or is_this_computer(options.host)):
+        raise UsageError(
+            f"Others reach {options.host or 'that address'}: name their keys with --keys FILE (`skinai keys add` makes "
+            "them), or say --open to answer everybody."
+        )
+    if options.engine == "ray":
+        from skinai.cluster import require_ray
+        from skinai.service.replicas import serve_on_ray
+
+        require_ray()
+        if options.replicas < 1:
+            raise UsageError(f"--replicas is at least 1. Received: {options.replicas}.")
+        serve_on_ray(
+            *(folder, clinical),
+            host=options.host,
+            port=options.port,
+            workers=workers,
+            capacity=options.queue,
+            replicas=options.replicas,
+        )
+    else:
+        serve(
+            *(folder, clinical),
+            host=options.host,
+            port=options.port,
+            workers=workers,
+            capacity=options.queue,
+            keys=options.keys,
+            pictures_per_minute=options.rate,
+        )
     return 0
+
+
+def run_keys(options: argparse.Namespace) -> int:
+    """Make, list or remove the keys that `serve --keys` asks for."""
+    from skinai.service.keys import add_key, read_digests, remove_key
+
+    if options.act == "add":
+        print(add_key(options.file, options.name))
+        print(f"This is the key of {options.name}; it is not kept and not shown again.", file=sys.stderr)
+    elif options.act == "remove":
+        remove_key(options.file, options.name)
+        print(f"The key of {options.name} is no longer answered.")
+    else:
+        for name in read_digests(options.file):
+            print(name)
+    return 0
+
+
+def run_verify(options: argparse.Namespace) -> int:
+    """Look for changes in an audit log; return 1 where there are any."""
+    from skinai.audit_log import open_key, verify_log
+
+    verdict = verify_log(options.file, open_key(), expected=options.expect)
+    print(f"{verdict.entries:,} answers; the last hash is {verdict.last_hash}.")
+    for problem in verdict.problems:
+        print(problem)
+    print("The log is not as it was written." if verdict.problems else "Nothing was changed, cut or moved.")
+    return 1 if verdict.problems else 0
 
 
 def run_app(options: argparse.Namespace) -> NoReturn:
@@ -680,7 +770,8 @@ def _choose_engine(options: argparse.Namespace) -> Engine:
     from skinai.bulk.processes import score_here, score_in_processes
 
     if options.engine == "ray":
-        from skinai.bulk.cluster import require_ray, score_on_ray
+        from skinai.bulk.cluster import score_on_ray
+        from skinai.cluster import require_ray
 
         require_ray()
         return partial(score_on_ray, processes=options.processes)
@@ -1106,6 +1197,7 @@ def _build_parser() -> argparse.ArgumentParser:
     _add_terms(command)
     command.add_argument("--teacher", metavar="FOLDER", help="a model whose answers are learned beside the diagnoses")
     command.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    command.add_argument("--engine", choices=("mpi",), help="train with all processes that mpiexec has started")
     command.add_argument("--no-test", action="store_true", help="an experiment: do not look at the test subset")
     command.add_argument("--purpose", default="first look after training", help=purpose_help)
     command.set_defaults(run=run_train)
@@ -1239,7 +1331,32 @@ def _build_parser() -> argparse.ArgumentParser:
     command.add_argument("--port", type=int, default=8600, help="default: 8600; 0 takes a free one and prints it")
     command.add_argument("--workers", type=int, metavar="N", help="pictures at once; default: one a processor core")
     command.add_argument("--queue", type=int, metavar="N", default=64, help="pictures that can wait; default: 64")
+    command.add_argument(
+        "--engine", choices=("ray",), help="answer from processes on a Ray cluster, more as more is asked"
+    )
+    command.add_argument("--replicas", type=int, metavar="N", default=4, help="at most so many of them; default: 4")
+    command.add_argument("--keys", metavar="FILE", type=Path, help="answer only to the keys in it; see `skinai keys`")
+    command.add_argument("--open", action="store_true", help="without keys answer everybody who reaches another --host")
+    command.add_argument(
+        "--rate", type=int, metavar="N", help="pictures a minute of each key, or without keys of each client address"
+    )
     command.set_defaults(run=run_serve)
+
+    command = commands.add_parser("keys", help="make, list or remove the keys that `serve --keys` asks for")
+    acts = command.add_subparsers(dest="act", required=True, metavar="add|list|remove")
+    for act, said in (("add", "make a key and print it"), ("list", "list names"), ("remove", "forget a key")):
+        kind = acts.add_parser(act, help=said)
+        if act != "list":
+            kind.add_argument("name", metavar="NAME", help="whose key it is, for lists and logs")
+        kind.add_argument("--file", required=True, metavar="FILE", type=Path, help="where names and hashes are kept")
+    command.set_defaults(run=run_keys)
+
+    command = commands.add_parser("audit", help="look after the audit log, see docs/audit.md")
+    steps = command.add_subparsers(required=True, metavar="STEP")
+    command = steps.add_parser("verify", help="find what was changed, cut or moved")
+    command.add_argument("file", metavar="FILE", type=Path)
+    command.add_argument("--expect", metavar="HASH", help="a hash kept elsewhere, which the log has to hold")
+    command.set_defaults(run=run_verify)
 
     command = commands.add_parser("app", help="start the app in the browser")
     command.add_argument("--model", metavar="FOLDER", help="default: the default model")

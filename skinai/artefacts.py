@@ -35,8 +35,11 @@ def predictions_file(subset: str) -> str:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path with the same suffix; on success it replaces `path`, on failure it is removed."""
+def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
+    """Yield a temporary path with the same suffix; on success it replaces `path`, on failure it is removed.
+
+    Only its owner can read and write a `private` file, also while it is written.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=path.suffix, dir=path.parent)
@@ -46,14 +49,13 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        mode = 0o666 & ~_current_umask()
-        os.chmod(temporary, mode)
+        os.chmod(temporary, 0o600 if private else 0o666 & ~_current_umask())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_atomic(path: Path, content: bytes | str | Callable[[Path], Any]) -> None:
+def write_atomic(path: Path, content: bytes | str | Callable[[Path], Any], *, private: bool = False) -> None:
     """Write `content` to `path`, or leave the old file untouched.
 
     Parameters
@@ -61,8 +63,10 @@ def write_atomic(path: Path, content: bytes | str | Callable[[Path], Any]) -> No
     path : Path
     content : bytes, str or callable
         A callable receives the temporary path and writes the file itself.
+    private : bool
+        Whether only its owner can read and write it (mode 0600).
     """
-    with replacing(path) as temporary:
+    with replacing(path, private=private) as temporary:
         if callable(content):
             content(temporary)
         elif isinstance(content, str):
@@ -90,9 +94,12 @@ def read_gzip(path: Path) -> bytes:
         raise ValueError(f"it cannot be unpacked ({error})") from error
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON; NaN is not allowed, so say "not applicable" as null."""
-    write_atomic(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+def write_json(path: Path, value: Any, *, private: bool = False) -> None:
+    """Write `value` as indented JSON; NaN is not allowed, so say "not applicable" as null.
+
+    Only its owner can read and write a `private` file.
+    """
+    write_atomic(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", private=private)
 
 
 def hash_file(path: Path) -> str:

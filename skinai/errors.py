@@ -4,6 +4,7 @@ SkinaiError
  |-- DataError       a data folder, a table or a split is not what it should be
  |-- PictureError    one picture cannot be read safely; carries a `code`
  |-- ModelError      a model folder is missing, damaged or does not agree with itself
+ |-- AuditError      the audit log cannot be written or is not as it was left
  `-- UsageError      a command was called with arguments that do not fit together
 """
 
@@ -18,6 +19,10 @@ class DataError(SkinaiError):
 
 class ModelError(SkinaiError):
     """A model folder is missing, damaged or does not agree with itself."""
+
+
+class AuditError(SkinaiError):
+    """The audit log cannot be written, or is not as it was left."""
 
 
 class UsageError(SkinaiError):

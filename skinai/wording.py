@@ -18,6 +18,14 @@ if TYPE_CHECKING:  # importing them costs pandas, which the command line does wi
     from skinai.serving.routing import Routing
 
 MAX_UPLOAD_MB = MAX_BYTES // 1024 // 1024
+# What one visit may hold in memory: the files of a batch, six pictures of one lesion, one picture, a camera's, a split.
+MAX_BATCH_MB = 250
+MAX_SESSION_MB = 420
+MAX_SESSION_FILES = 600
+UPLOADS_FULL = "A visit holds at most {files} files and {size} MB. Remove some, or load the page anew."
+HOST_UNKNOWN = "This server does not answer to that name; server.allowedHosts has those to which it does."
+ADDRESS_UNKNOWN = "There is nothing at this address."
+SERVER_FAILED = "The server could not answer; its log says why."
 
 NOTICE = "Decision aid for research and education. Not a diagnosis."
 NOT_A_DEVICE = "skinai is not a medical device and has not been cleared or tested for the care of patients."
@@ -251,7 +259,10 @@ BATCH_REMARK = (
     "Many pictures, one row each, every picture on its own. "
     "A zip archive is opened in memory; its folders are searched."
 )
-BATCH_LABEL = f"Dermoscopy pictures (JPEG, PNG or DICOM) or zip archives, up to {MAX_UPLOAD_MB} MB each"
+BATCH_LABEL = (
+    f"Dermoscopy pictures (JPEG, PNG or DICOM) or zip archives, up to {MAX_UPLOAD_MB} MB each and {MAX_BATCH_MB} MB "
+    "together"
+)
 BATCH_FOLDER_LABEL = "Choose a whole folder"
 BATCH_START = "Analyse {count} pictures"
 BATCH_START_ONE = "Analyse 1 picture"
@@ -497,6 +508,7 @@ def list_not_for(labels: LabelSet, *, few: Sequence[str] = (), unrecorded: Seque
 
 
 MODEL_UNUSABLE = "The model cannot be used, so no picture is analysed."
+AUDIT_BROKEN = "What is answered cannot be written down, so nothing is answered."
 REPORT_UNUSABLE = "There is no report card to show."
 DATASET_UNUSABLE = "There are no counts to show."
 

@@ -41,7 +41,7 @@ DERMOSCOPIC = "1.2.840.10008.5.1.4.1.1.77.1.7"
 SHIPPED_MODELS = (DEFAULT_MODEL, "ham10000-efficientnet-lite0")
 # Also the run that is kept for its predictions and its report.
 SHIPPED_REPORTS = (*SHIPPED_MODELS, "ham10000-seed-cnn")
-_SLOW = ("training", "browser", "app", "bulk", "service")
+_SLOW = ("training", "browser", "app", "bulk", "service", "hostile")
 PIGMENTS = {
     "akiec": (205, 120, 110),
     "bcc": (180, 140, 150),

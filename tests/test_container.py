@@ -71,7 +71,8 @@ def start(image):
             settings |= dict(part.split("=", 1) for part in shlex.split(line)[1:])
     (entry,) = (json.loads(line.split(" ", 1)[1]) for line in LINES if line.startswith("ENTRYPOINT "))
     assert settings["STREAMLIT_SERVER_ADDRESS"] == "0.0.0.0"
-    settings["STREAMLIT_SERVER_ADDRESS"] = "127.0.0.1"  # a test listens to this machine alone
+    # A test listens to this machine alone, though not at the address at which the app would listen anyway.
+    settings |= {"STREAMLIT_SERVER_ADDRESS": "127.0.0.2", "STREAMLIT_SERVER_ALLOWED_HOSTS": "127.0.0.2"}
     (packages,) = RUNTIME.parents[1].glob("lib/python3*/site-packages")
     python, identity = str(RUNTIME), {}
     other = shutil.which(f"python3.{sys.version_info.minor}", path="/usr/local/bin:/usr/bin")
@@ -135,10 +136,10 @@ def test_the_app_starts_and_passes_the_image_s_own_health_check(start):
     port = free_port()
     process = start("app", "--port", str(port))
     try:
-        assert wait_for(process, f"http://127.0.0.1:{port}/_stcore/health") == b"ok"
+        assert wait_for(process, f"http://127.0.0.2:{port}/_stcore/health") == b"ok"
         (line,) = (line for line in LINES if line.startswith("HEALTHCHECK "))
         check = json.loads(line.split(" CMD ")[1])
-        check[0], check[2] = str(RUNTIME), check[2].replace("8501", str(port))
+        check[0], check[2] = str(RUNTIME), check[2].replace("127.0.0.1:8501", f"127.0.0.2:{port}")
         subprocess.run(check, check=True, timeout=20)
     finally:
         stop(process)
@@ -146,11 +147,21 @@ def test_the_app_starts_and_passes_the_image_s_own_health_check(start):
     assert subprocess.run(check, capture_output=True, timeout=20, check=False).returncode != 0
 
 
-def test_the_service_starts(start):
+def test_the_service_starts_as_the_containerfile_says(start):
     port = free_port()
-    process = start("serve", "--port", str(port))
+    (line,) = (line for line in LINES if line.startswith("#") and " skinai serve " in line)
+    assert " -p 127.0.0.1:8600:8600 " in line, "others reach it"
+    arguments = shlex.split(line)[shlex.split(line).index("serve") :]
+    assert arguments[arguments.index("--host") + 1] == "0.0.0.0"
+    arguments[arguments.index("--host") + 1] = "127.0.0.1"  # a test listens to this machine alone
+    process = start(*arguments, "--port", str(port))
     try:
         assert wait_for(process, f"http://127.0.0.1:{port}/readyz")
     finally:
         stop(process)
     assert process.returncode == 0
+
+
+def test_in_a_container_the_service_is_not_open_unless_told(start):
+    _, errors = start("serve", "--host", "0.0.0.0").communicate(timeout=60)
+    assert errors.startswith("skinai: Others reach 0.0.0.0: ")

@@ -16,22 +16,24 @@ MAY_IMPORT = {
     "errors": set(),
     "labels": set(),
     "artefacts": set(),
+    "audit_log": EVERYBODY,
     "data": EVERYBODY,
     "model": EVERYBODY | {"data"},
     "training": EVERYBODY | {"data", "model"},
     "evaluation": EVERYBODY | {"data"},
     "serving": EVERYBODY | {"data", "model", "evaluation"},
     "wording": {"data", "labels", "model", "evaluation", "serving"},
-    "bulk": EVERYBODY | {"data", "model", "evaluation", "serving", "wording"},
+    "cluster": EVERYBODY,
+    "bulk": EVERYBODY | {"data", "model", "evaluation", "serving", "wording", "cluster"},
     "exports": EVERYBODY | {"data", "model", "evaluation", "serving", "wording"},
-    "service": EVERYBODY | {"data", "model", "evaluation", "serving", "wording", "exports"},
+    "service": EVERYBODY | {"data", "model", "evaluation", "serving", "wording", "exports", "cluster", "audit_log"},
 }
 MAY_IMPORT_ANYTHING = {"ui", "__main__", "__init__"}
 HEAVY = {"tensorflow", "keras"}
 # Who does not serve over HTTP need not install them.
 FOR_THE_SERVICE = {"fastapi", "uvicorn", "python_multipart", "prometheus_client", "pydantic"}
 # Who answers for few pictures need not load them.
-FOR_MANY_PICTURES = {"pyarrow", "ray"}
+MAY_LOAD_ENGINES = {"bulk": {"pyarrow", "ray"}, "cluster": {"ray"}, "service": {"ray"}}
 
 
 def _room(path: Path) -> str:
@@ -78,8 +80,7 @@ def test_streamlit_and_tensorflow_stay_in_their_rooms(path):
         assert not packages & HEAVY
     if _room(path) != "service":
         assert not packages & FOR_THE_SERVICE
-    if _room(path) != "bulk":
-        assert not packages & FOR_MANY_PICTURES
+    assert packages & {"pyarrow", "ray"} <= MAY_LOAD_ENGINES.get(_room(path), set())
 
 
 @pytest.mark.parametrize("path", [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))], ids=lambda path: path.name)
@@ -105,7 +106,8 @@ def test_every_page_is_in_the_menu():
 def test_serving_and_evaluation_load_no_tensorflow():
     code = (
         "import sys, skinai.serving.files, skinai.evaluation.report, skinai.ui.charts, skinai.ui.resources, "
-        "skinai.service.server, skinai.bulk.run, skinai.bulk.scorer, skinai.bulk.processes, skinai.bulk.cluster; "
+        "skinai.service.server, skinai.bulk.run, skinai.bulk.scorer, skinai.bulk.processes, skinai.bulk.cluster, "
+        "skinai.service.replicas; "
         "print([name for name in ('tensorflow', 'keras', 'jax', 'torch') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)

@@ -1,16 +1,19 @@
 """Analyse: pictures of one lesion in, class probabilities and what to make of them out."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from skinai import wording
+from skinai.data.images import hash_pixels
 from skinai.errors import DataError, ModelError
 from skinai.evaluation.report import EvaluationReport
-from skinai.exports.record import CERTAINTIES, SEXES, SITES, OwnAnswer, PatientFacts, build_record, hash_pixels
+from skinai.exports.record import CERTAINTIES, SEXES, SITES, OwnAnswer, PatientFacts, build_record
 from skinai.labels import HAM10000, LabelSet
 from skinai.model.bundle import Bundle
 from skinai.serving.assessment import Assessment, Assessor
 from skinai.serving.routing import Desk, Routing
-from skinai.ui import answer, charts, components, resources
+from skinai.ui import answer, charts, components, journal, resources
 from skinai.ui.intake import SHOWN, GivenPicture, ask_for_pictures, identify
 
 
@@ -34,6 +37,8 @@ def main() -> None:
             routing = ask_for_model(desk, pictures)
         except ModelError as error:
             components.stop_with(wording.MODEL_UNUSABLE, error)
+    if routing is not None and routing.answered_by is None:
+        write_down(pictures, [None] * len(pictures), bundle, routing, insisted=False)
     if routing is not None and routing.answered_by is not None:
         assessor = desk.assessors[routing.answered_by]
         bundle = assessor.predictor.bundle
@@ -42,7 +47,9 @@ def main() -> None:
         except ModelError as error:
             components.stop_with(wording.MODEL_UNUSABLE, error)
         insisted = ask_to_insist(pictures, assessments, bundle)
-        if insisted or not any(one.refused for one in assessments):
+        if any(one.refused for one in assessments) and not insisted:
+            write_down(pictures, assessments, bundle, routing, insisted=False)
+        else:
             own = find_own_answer(pictures)
             late = first and own is None and is_known(pictures)
             if late:
@@ -50,6 +57,7 @@ def main() -> None:
             if first and own is None and not late:
                 ask_for_own_answer(pictures, bundle)
             else:
+                write_down(pictures, assessments, bundle, routing, insisted=insisted)
                 remember_shown(pictures)
                 show_result(pictures, assessments, assessor, routing, insisted=insisted, own=own)
     show_limits(bundle.labels)
@@ -138,6 +146,22 @@ def is_known(pictures: list[GivenPicture]) -> bool:
 def remember_shown(pictures: list[GivenPicture]) -> None:
     """Note that the model's answer for these pictures is shown."""
     st.session_state.setdefault(SHOWN, set()).update(hash_pixels(picture.pixels) for picture in pictures)
+
+
+def write_down(
+    pictures: list[GivenPicture],
+    assessments: Sequence[Assessment | None],
+    bundle: Bundle,
+    routing: Routing,
+    *,
+    insisted: bool,
+) -> None:
+    """Write the answer into the audit log, where it is switched on."""
+    hashes = [hash_pixels(picture.pixels) for picture in pictures]
+    together = {"together_with": hashes} if len(hashes) > 1 else {}
+    journal.write_answers(
+        zip(hashes, assessments, strict=True), bundle, insisted=insisted, routing=routing, more=together
+    )
 
 
 def ask_for_own_answer(pictures: list[GivenPicture], bundle: Bundle) -> None:

@@ -11,13 +11,14 @@ import streamlit as st
 
 from skinai import wording
 from skinai.data.archives import is_archive, list_archive, read_archive
-from skinai.data.images import encode_preview
+from skinai.data.images import encode_preview, hash_pixels
 from skinai.errors import DataError, ModelError
-from skinai.exports.record import escape_cell, hash_pixels, write_rows
+from skinai.exports.record import escape_cell, write_rows
 from skinai.labels import LabelSet
+from skinai.model.bundle import Bundle
 from skinai.serving.assessment import Assessor
 from skinai.serving.batch import BatchRow, assess_files, describe_row
-from skinai.ui import components, resources
+from skinai.ui import components, journal, resources
 from skinai.ui.intake import SHOWN, UPLOAD_TYPES
 
 MOST_PICTURES = 500
@@ -26,10 +27,11 @@ THUMBNAIL_PX = 96
 
 @dataclass(frozen=True)
 class Row:
-    """A finished row without its picture, which is not kept."""
+    """A finished row without its picture, of which the hash of its pixels is kept."""
 
     row: BatchRow
     thumbnail: str | None
+    picture_hash: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,18 +46,14 @@ class Batch:
         How many pictures were to be analysed.
     files : str
         Which files, by the names that the server gave them.
-    model_name, fingerprint : str
+    bundle : Bundle
         Which model answered.
-    labels : LabelSet
-        Its classes.
     """
 
     rows: list[Row]
     count: int
     files: str
-    model_name: str
-    fingerprint: str
-    labels: LabelSet
+    bundle: Bundle
 
 
 def main() -> None:
@@ -83,8 +81,8 @@ def main() -> None:
     if batch is not None and batch.rows:
         if batch.files != name_files(files):
             st.warning(wording.BATCH_OLD)
-        if batch.fingerprint != assessor.predictor.bundle.fingerprint:
-            st.warning(wording.BATCH_OTHER_MODEL.format(name=batch.model_name))
+        if batch.bundle.fingerprint != assessor.predictor.bundle.fingerprint:
+            st.warning(wording.BATCH_OTHER_MODEL.format(name=batch.bundle.name))
         show_rows(batch)
 
 
@@ -136,7 +134,7 @@ def run_batch(assessor: Assessor, files: Sequence[Any], count: int) -> None:
     """Analyse the files; what is done is kept at each step, so that a press on Stop loses nothing."""
     bundle = assessor.predictor.bundle
     rows: list[Row] = []
-    st.session_state["batch"] = Batch(rows, count, name_files(files), bundle.name, bundle.fingerprint, bundle.labels)
+    st.session_state["batch"] = Batch(rows, count, name_files(files), bundle)
     st.session_state.pop("batch_insist", None)  # whoever insists does so for one batch
     shown: set[str] = st.session_state.setdefault(SHOWN, set())
     bar = st.progress(0.0, text=f"0 of {count}")
@@ -145,14 +143,16 @@ def run_batch(assessor: Assessor, files: Sequence[Any], count: int) -> None:
     stop.button(wording.BATCH_STOP, key="stop")
     start = time.monotonic()
     for done, row in enumerate(assess_files(assessor, open_files(files)), 1):
-        thumbnail = None
-        if row.picture is not None:
-            shown.add(hash_pixels(row.picture))
+        thumbnail, picture_hash = None, ""
+        if row.picture is not None and row.assessment is not None:
+            picture_hash = hash_pixels(row.picture)
+            journal.write_answers([(picture_hash, row.assessment)], bundle, insisted=False)
+            shown.add(picture_hash)
             preview = encode_preview(row.picture, max_side_px=THUMBNAIL_PX)
             thumbnail = "data:image/jpeg;base64," + base64.b64encode(preview).decode()
         # The picture and the network's answers in full are let go of.
         slim = None if row.assessment is None else replace(row.assessment, answer={})
-        rows.append(Row(replace(row, picture=None, assessment=slim), thumbnail))
+        rows.append(Row(replace(row, picture=None, assessment=slim), thumbnail, picture_hash))
         left = (time.monotonic() - start) / done * (count - done)
         bar.progress(done / count, text=f"{done} of {count}, about {left:.0f} s left")
         if done == count:
@@ -163,7 +163,7 @@ def run_batch(assessor: Assessor, files: Sequence[Any], count: int) -> None:
 
 def show_rows(batch: Batch) -> None:
     """Show the table, what became of the files, and the download."""
-    rows, count, labels = batch.rows, batch.count, batch.labels
+    rows, count, labels = batch.rows, batch.count, batch.bundle.labels
     statuses = [one.row.status for one in rows]
     if len(rows) < count:
         st.warning(wording.BATCH_STOPPED.format(done=len(rows), count=count))
@@ -177,12 +177,17 @@ def show_rows(batch: Batch) -> None:
         + f" {wording.RESULT_NOTE}"
     )
     insist = st.toggle(wording.BATCH_INSIST, key="batch_insist") if "refused" in statuses else False
+    if insist:
+        refused = [(one.picture_hash, one.row.assessment) for one in rows if one.row.status == "refused"]
+        journal.write_answers(
+            [(picture_hash, one) for picture_hash, one in refused if one is not None], batch.bundle, insisted=True
+        )
     facts = [describe_row(one.row, labels, insist=insist) for one in rows]
     show_table(rows, facts, labels)
     left, right = st.columns(2)
     left.download_button(
         "CSV",
-        lambda: write_rows(facts, model_name=batch.model_name, fingerprint=batch.fingerprint),
+        lambda: write_rows(facts, model_name=batch.bundle.name, fingerprint=batch.bundle.fingerprint),
         file_name="skinai-batch.csv",
         mime="text/csv",
         on_click="ignore",

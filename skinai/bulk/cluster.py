@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
-import os
-import socket
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -15,22 +12,8 @@ import numpy as np
 
 from skinai.bulk.job import Job, Part
 from skinai.bulk.scorer import Scorer
-from skinai.errors import SkinaiError, UsageError
-
-_ADDRESS = "RAY_ADDRESS"
-_PATIENCE_S = 5
-
-
-def require_ray() -> None:
-    """Refuse to go on without Ray.
-
-    Raises
-    ------
-    UsageError
-        If it is not installed.
-    """
-    if importlib.util.find_spec("ray") is None:
-        raise UsageError("The engine ray needs Ray: pip install -r requirements-ray.txt.")
+from skinai.cluster import join_cluster
+from skinai.errors import SkinaiError
 
 
 def score_on_ray(job: Job, parts: Sequence[Part], *, processes: int | None = None) -> Iterator[tuple[int, bytes]]:
@@ -54,7 +37,11 @@ def score_on_ray(job: Job, parts: Sequence[Part], *, processes: int | None = Non
     """
     if not parts:
         return
-    ray = _connect()
+    join_cluster()
+    import ray.data
+
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         # Text in JSON, because a file name need not be UTF-8.
         items = [{"number": part.number, "files": json.dumps(part.files)} for part in parts]
@@ -68,47 +55,6 @@ def score_on_ray(job: Job, parts: Sequence[Part], *, processes: int | None = Non
             yield int(row["number"]), row["content"]
     finally:
         ray.shutdown()
-
-
-def _connect() -> Any:
-    """Join the cluster, or start one, and return Ray."""
-    address = os.environ.get(_ADDRESS)
-    if address and not _is_heard(address):
-        raise SkinaiError(f"No Ray cluster answers at {address}, which {_ADDRESS} names.")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if not address:
-        # Ray would listen on every address of this machine, unless told that it cannot be part of a cluster.
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    import ray
-    import ray.data
-
-    try:
-        ray.init(
-            address=address or "local",
-            include_dashboard=None if address else False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    except ConnectionError as error:
-        raise SkinaiError(f"Ray cannot be reached at {address}: {error}") from error
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    return ray
-
-
-def _is_heard(address: str) -> bool:
-    """Return whether somebody listens at an address, which Ray itself would try for two minutes.
-
-    One without a port, such as ``auto``, is Ray's to find.
-    """
-    host, _, port = address.rpartition("/")[2].rpartition(":")
-    if not port.isdecimal():
-        return True
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE_S).close()
-    except (OSError, OverflowError):
-        return False
-    return True
 
 
 def _score_batch(batch: dict[str, np.ndarray], job: Job) -> dict[str, list[Any]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skinai.data.images import MAX_BYTES, MAX_PIXELS_DECODED, check_size, decode_picture
+from skinai.data.images import MAX_BYTES, MAX_PIXELS_DECODED, MeteredBytes, check_size, decode_picture
 from skinai.errors import PictureError
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ _ADOBE_RGB = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
 _ITEM, _MAX_ITEMS = b"\xfe\xff\x00\xe0", 2000
 _MAX_HEAD_BYTES = 4096
 _MAX_VALUE_BYTES = 1024
+# A photograph has some hundred attributes, each of which takes two or three readings.
+_MAX_READINGS = 20_000
+# Of one that is described; it is parsed only then.
+_MAX_SEQUENCE_BYTES = 65_536
 _DAMAGED = "The DICOM file is damaged or incomplete and could not be read."
 _DESCRIBED = {
     "Manufacturer": "Manufacturer",
@@ -176,7 +180,7 @@ def _read(content: bytes) -> Dataset:
             "compression",
             f"The DICOM file is compressed in a way that is not read here{name}; uncompressed and baseline JPEG are.",
         )
-    return dcmread(io.BytesIO(content))
+    return dcmread(MeteredBytes(content, _DAMAGED, readings=_MAX_READINGS))
 
 
 def _decode_pixels(file: Dataset) -> np.ndarray:
@@ -224,7 +228,7 @@ def _mark_as_rgb(picture: bytes) -> bytes:
     """Return a JPEG with the mark of plain RGB, unless its channels are of different sizes, which only YBR ones are."""
     from PIL import Image
 
-    with Image.open(io.BytesIO(picture), formats=["JPEG"]) as image:
+    with Image.open(MeteredBytes(picture, _DAMAGED), formats=["JPEG"]) as image:
         same = len({(across, down) for _, across, down, _ in getattr(image, "layer", [])}) == 1
     if not same:
         return picture
@@ -241,7 +245,7 @@ def _describe(file: Dataset, kind: str) -> dict[str, str]:
     for tag, name in _DESCRIBED.items():
         value = ""
         with suppress(Exception):  # an odd attribute is no reason to refuse the picture
-            value = _meaning(file.get(tag)) if tag.endswith("Sequence") else _read_text(file, tag)
+            value = _read_meaning(file, tag) if tag.endswith("Sequence") else _read_text(file, tag)
         if value and not any(len(part) > 2 and part in value.lower() for part in names):
             facts[name] = value.strip("[]").replace(", ", " x ")[:120] if tag == "PixelSpacing" else value[:120]
     if _read_text(file, "BurnedInAnnotation").upper() == "YES":
@@ -249,5 +253,10 @@ def _describe(file: Dataset, kind: str) -> dict[str, str]:
     return facts
 
 
-def _meaning(sequence: Any) -> str:
+def _read_meaning(file: Dataset, tag: str) -> str:
+    """Return what the first code of a sequence means; nothing where it is absent or far too long."""
+    raw: Any = file.get_item(tag)
+    if raw is None or len(raw.value if isinstance(raw.value, bytes) else b"") > _MAX_SEQUENCE_BYTES:
+        return ""
+    sequence = file.get(tag)
     return str(sequence[0].get("CodeMeaning") or "") if sequence else ""

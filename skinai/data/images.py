@@ -7,7 +7,9 @@ Training, evaluation, the command line and the page all go through :func:`decode
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,8 +29,12 @@ MAX_JPEG_SCANS = 64
 MIN_SIDE_PX = 32
 MAX_ASPECT = 10
 MAX_ICC_BYTES = 32 * 1024
+# A file of 20 MiB can have millions of parts of a few bytes, each of which a reader takes its time for. Real ones have
+# hundreds; a PNG that is written in pieces of 1 KB takes 60,000 readings.
+MAX_READINGS = 100_000
 # JPEG can be decoded at 1/2, 1/4 or 1/8 size; nothing here needs more than this.
 JPEG_DRAFT_SIZE_PX = (1600, 1200)
+_STRIP_PIXELS = 1_000_000
 SUFFIXES = (".jpg", ".jpeg", ".png", ".dcm")
 
 # Left, top, right and bottom of a rectangle, in shares of a picture's width and height.
@@ -40,6 +46,8 @@ _MATRIX_PROFILE_TAGS = {
     *(b"desc", b"cprt", b"dmnd", b"dmdd", b"vued", b"view", b"tech", b"meas", b"cicp", b"calt", b"vcgt", b"mmod"),
     *(b"dscm", b"ndin", b"aarg", b"aabg", b"aagg"),
 }
+# Pillow warns of damaged EXIF on standard error; who sends such a picture gets its answer, or one sentence.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 _MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "I", "I;16", "I;16B"}
 
 
@@ -71,6 +79,34 @@ class FrameRule:
     def as_dict(self) -> dict[str, Any]:
         """Return the rule as it is written into ``bundle.json``."""
         return asdict(self)
+
+
+class MeteredBytes(io.BytesIO):
+    """The bytes of a file, from which can be read only so often: a bound on the work of whoever reads them.
+
+    Parameters
+    ----------
+    content : bytes
+    sentence : str
+        Of the error at one reading more.
+    readings : int
+
+    Raises
+    ------
+    PictureError
+        With `code` ``unreadable``.
+    """
+
+    def __init__(self, content: bytes, sentence: str, *, readings: int = MAX_READINGS) -> None:
+        super().__init__(content)
+        self._sentence, self._left = sentence, readings
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return the next bytes, as any file does."""
+        self._left -= 1
+        if self._left < 0:
+            raise PictureError("unreadable", self._sentence)
+        return super().read(size)
 
 
 def read_picture(path: Path) -> np.ndarray:
@@ -133,15 +169,16 @@ def decode_picture(content: bytes) -> np.ndarray:
             return decode_dicom(content).pixels
         raise PictureError("not_a_picture", "The file is not a JPEG, PNG or DICOM picture.")
     try:
-        with Image.open(io.BytesIO(content), formats=[kind]) as image:
+        stream = MeteredBytes(content, "The picture has more parts than any camera writes.")
+        with Image.open(stream, formats=[kind]) as image:
             _check_header(image, kind)
             if kind == "JPEG":
                 _check_scans(content)
                 image.draft(None, JPEG_DRAFT_SIZE_PX)
             _check_pixels(image, MAX_PIXELS_DECODED)
             image.load()
-            upright = _turn_upright(image)
-            return np.array(_to_srgb(upright), dtype=np.uint8)
+            _turn_upright(image)
+            return _to_array(image)
     except PictureError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -232,6 +269,11 @@ def read_size(content: bytes) -> tuple[int, int]:
         return image.size
 
 
+def hash_pixels(picture: np.ndarray) -> str:
+    """Return the SHA-256 of a picture's shape and pixels, 64 hexadecimal digits."""
+    return hashlib.sha256(repr(picture.shape).encode() + np.ascontiguousarray(picture).tobytes()).hexdigest()
+
+
 def encode_preview(picture: np.ndarray, *, max_side_px: int = 640) -> bytes:
     """Encode a small JPEG for display, without any metadata of the original.
 
@@ -298,12 +340,20 @@ def _check_scans(content: bytes) -> None:
         )
 
 
-def _turn_upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; damaged EXIF counts as upright."""
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:
-        return image
+def _turn_upright(image: Image.Image) -> None:
+    """Apply the EXIF orientation, without a second copy of the picture; damaged EXIF counts as upright."""
+    with contextlib.suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)
+
+
+def _to_array(image: Image.Image) -> np.ndarray:
+    """Return sRGB; converted a strip at a time, so that a large picture is not held five times over."""
+    picture = np.empty((image.height, image.width, 3), dtype=np.uint8)
+    rows = max(_STRIP_PIXELS // image.width, 1)
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        picture[top:bottom] = np.asarray(_to_srgb(image.crop((0, top, image.width, bottom))))
+    return picture
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:

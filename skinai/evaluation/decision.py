@@ -28,6 +28,8 @@ COVERAGE = 0.90
 CLEAR_ACCURACY = 0.90
 LEAST_OF_TWO = 0.60
 _LEAST_AHEAD = 30
+# No rule has a greater number in it: the margin where none will do.
+_MOST = 1.01
 CLEAR_LEAD, UNDECIDED, CANNOT_ASSESS = "clear_lead", "undecided", "cannot_assess"
 
 
@@ -308,13 +310,15 @@ def read_decision(folder: Path, *, fingerprint: str, labels: LabelSet = HAM10000
         decision = Decision(str(facts["fingerprint"]), points, coverage, quantiles, margin, version)
         hashed = facts["predictions_sha256"]
         numbers = [coverage, margin or 0.0, *quantiles.values(), *(point.threshold for point in points)]
-        if not all(math.isfinite(number) for number in numbers):
-            raise ValueError("a number is not finite")
+        if not all(0 <= number <= _MOST for number in numbers):
+            raise ValueError(f"a number is not from 0 to {_MOST}")
         if len({point.name for point in points}) < len(points):
             raise ValueError("two operating points have one name")
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}).") from error
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise DataError(f"{path} is damaged: {error}.") from error
     if decision.fingerprint != fingerprint:
         raise DataError(f"{path} belongs to the model {decision.fingerprint}.")
@@ -359,7 +363,7 @@ def find_clear_margin(probabilities: np.ndarray, truth: np.ndarray) -> float:
         ahead = lead >= hundredths * 10_000
         if ahead.sum() >= _LEAST_AHEAD and right[ahead].mean() >= CLEAR_ACCURACY:
             return hundredths / 100
-    return 1.01
+    return _MOST
 
 
 def rates(positive: np.ndarray, score: np.ndarray, threshold: float, weights: np.ndarray) -> dict[str, Any]:

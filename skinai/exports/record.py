@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from skinai import __version__, wording
+from skinai.data.images import hash_pixels
 from skinai.evaluation.estimate import Estimate
 from skinai.evaluation.report import EvaluationReport
 from skinai.labels import Label
@@ -254,11 +254,6 @@ def build_record(
         holdout=report.decision if report is not None else {},
         routing=routing if routing is not None and routing.routes else None,
     )
-
-
-def hash_pixels(picture: np.ndarray) -> str:
-    """Return the SHA-256 of a picture's shape and pixels, 64 hexadecimal digits."""
-    return hashlib.sha256(repr(picture.shape).encode() + np.ascontiguousarray(picture).tobytes()).hexdigest()
 
 
 def write_json(record: Record) -> bytes:

@@ -154,7 +154,10 @@ def load_bundle(folder: Path) -> Bundle:
         probe = {str(code): float(value) for code, value in facts["probe"].items()}
         mark = facts.get("data", {}).get("mark")
         mark = None if mark is None else check_mark(mark)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        views = facts.get("training", {}).get("views", [])
+        if not (isinstance(set_name, str) and isinstance(views, list) and all(isinstance(view, str) for view in views)):
+            raise TypeError("the name of the label set and of each view is text")
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ModelError(f"{BUNDLE_FILE} in {folder} lacks a part or has one of another kind: {error}.") from error
     if facts.get("format") != FORMAT:
         raise ModelError(
@@ -200,7 +203,7 @@ def _read_facts(folder: Path) -> dict[str, Any]:
         raise ModelError(f"{folder} is no model folder: {BUNDLE_FILE} is missing.") from error
     except OSError as error:
         raise ModelError(f"{BUNDLE_FILE} in {folder} cannot be read ({error.strerror}).") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, a number of thousands of digits
         raise ModelError(f"{BUNDLE_FILE} in {folder} is damaged.") from error
     if not isinstance(facts, dict):
         raise ModelError(f"{BUNDLE_FILE} in {folder} is damaged.")
@@ -245,7 +248,7 @@ def _check_files(folder: Path, files: Mapping[str, str]) -> None:
         if part not in files:
             raise ModelError(f"{BUNDLE_FILE} in {folder} has no hash for {part}.")
     for part, expected in files.items():
-        if Path(part).name != part:
+        if not part or Path(part).name != part:
             raise ModelError(f"{BUNDLE_FILE} in {folder} names a file outside its folder: {part!r}.")
         if not (folder / part).is_file():
             raise ModelError(f"{part} is missing in {folder}.")

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from skinai.artefacts import hash_file
 from skinai.data.quality import MEASURES, measure_frame
 from skinai.errors import ModelError
 from skinai.model.perceptron import Perceptron, read_arrays
@@ -116,16 +115,18 @@ def read_gates(folder: Path, *, fingerprint: str) -> Gates | None:
         facts = json.loads(path.read_text(encoding="utf-8"))
         owner, threshold, expected = str(facts["fingerprint"]), float(facts["threshold"]), facts["weights_sha256"]
         kinds, measures = tuple(facts["kinds"]), list(facts["measures"])
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if path.is_symlink():
+            raise ModelError(f"{GATES_FILE} in {folder} is a link that leads nowhere.") from error
         return None
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, OSError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError, OSError) as error:
         raise ModelError(f"The gate in {folder} is damaged.") from error
-    weights = folder / GATE_WEIGHTS_FILE
-    network, _ = read_arrays(weights)
     if owner != fingerprint:
         raise ModelError(f"{path} belongs to the model {owner}.")
+    weights = folder / GATE_WEIGHTS_FILE
+    network, _ = read_arrays(weights, sha256=expected)
     whole = kinds in KINDS.values() and measures == list(MEASURES) and network.fits(kinds=len(kinds))
-    if hash_file(weights) != expected or not whole:
+    if not whole or not 0 <= threshold <= 1:
         raise ModelError(f"The gate in {folder} is damaged.")
     return Gates(threshold, network, kinds)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import zipfile
 import zlib
@@ -62,16 +63,26 @@ def write_arrays(path: Path, network: Perceptron, **others: np.ndarray) -> None:
     write_atomic(path, buffer.getvalue())
 
 
-def read_arrays(path: Path, *others: str) -> tuple[Perceptron, dict[str, np.ndarray]]:
+def read_arrays(path: Path, *others: str, sha256: Any) -> tuple[Perceptron, dict[str, np.ndarray]]:
     """Read a network and the named arrays that go with it; whether they fit together is not checked.
+
+    Parameters
+    ----------
+    path : Path
+    *others : str
+    sha256 : str
+        What the file's hash has to be; nothing of another file is parsed.
 
     Raises
     ------
     ModelError
-        If the file is missing or damaged.
+        If the file is missing, damaged or another one.
     """
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise ValueError("its hash differs")
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
             network = Perceptron(*(file[name].astype(np.float32) for name in ARRAYS))
             return network, {name: file[name].astype(np.float32) for name in others}
     except FileNotFoundError as error:

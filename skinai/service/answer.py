@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from skinai import wording
-from skinai.data.images import decode_picture
+from skinai.data.images import decode_picture, hash_pixels
 from skinai.errors import DataError, PictureError
 from skinai.evaluation.report import EvaluationReport, read_report
 from skinai.exports.fhir import write_fhir
@@ -63,7 +63,12 @@ def find_report(bundle: Bundle) -> EvaluationReport | None:
 
 
 def answer_upload(
-    desk: Desk, reports: Mapping[str, EvaluationReport | None], number: int, content: bytes, wishes: Wishes
+    desk: Desk,
+    reports: Mapping[str, EvaluationReport | None],
+    number: int,
+    content: bytes,
+    wishes: Wishes,
+    note: Callable[[str, dict[str, Any]], object] | None = None,
 ) -> dict[str, Any]:
     """Return what is said of one picture of a request.
 
@@ -76,11 +81,15 @@ def answer_upload(
         Of the picture in the request, from 1; its file's name is not known here.
     content : bytes
     wishes : Wishes
+    note : callable, optional
+        Called with the hash of the picture's pixels and the answer before it is given.
 
     Raises
     ------
     ModelError
         If a model's answer makes no sense.
+    AuditError
+        If `note` raises it.
     """
     name = Path(str(number))
     try:
@@ -89,6 +98,8 @@ def answer_upload(
         answer = refuse_file(desk, name, error)
         return {"picture": number, "status": "unreadable"} | answer.describe() | {"sentences": [str(error)]}
     answer = answer_picture(desk, name, picture, chosen=wishes.chosen, insist=wishes.insist)
+    if note is not None:
+        note(hash_pixels(picture), answer.describe())
     status = "refused" if answer.prediction is None else "answered"
     sentences = say_answer(answer, reports.get(answer.fingerprint))
     item = {"picture": number, "status": status} | answer.describe() | {"sentences": sentences}

@@ -13,20 +13,24 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from skinai import __version__, wording
-from skinai.errors import ModelError
+from skinai.audit_log import AuditLog
+from skinai.errors import AuditError, DataError, ModelError
 from skinai.evaluation.report import EvaluationReport
 from skinai.model.router import CLINICAL
 from skinai.service.answer import Wishes, answer_upload, find_report
 from skinai.service.jobs import JobQueue, QueueFullError
+from skinai.service.keys import Keys
 from skinai.service.metrics import CONTENT_TYPE_LATEST, Metrics
 from skinai.service.problems import RequestError
+from skinai.service.rates import RateLimit, name_caller
 from skinai.service.schema import (
     ANSWERS_EXAMPLE,
     FORM,
@@ -52,7 +56,16 @@ _ROUTES = {PREDICT, MODEL, HEALTH, READY, METRICS, "/openapi.json"}
 _REQUEST_ID = "x-request-id"
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _BROKEN = ("broken", "A worker has ended. The service has to be started anew.")
+_TOO_OFTEN = ("too_often", "You have sent as many pictures as you may for now. Try again later.")
+_KEYS_UNREADABLE = ("no_keys", "The service cannot read its keys, so it answers nobody.")
+_NOT_WRITTEN = ("audit", wording.AUDIT_BROKEN)
+_BEARER = HTTPBearer(
+    scheme_name="key",
+    description="A key that `skinai keys add` has made, where the service wants one.",
+    auto_error=False,
+)
 _PROBLEMS = {
+    401: ("no_key", "The service wants a key that it knows, as Authorization: Bearer KEY."),
     404: ("no_such_model", "There is no model for clinical photographs here."),
     408: ("slow", "The request did not arrive in full before its deadline."),
     413: ("too_large", TOO_LARGE),
@@ -74,6 +87,12 @@ class Service:
         How many pictures are looked at at once; at least 1.
     capacity : int
         How many can wait besides; at least `MAX_PICTURES`, or a full request would never be taken.
+    keys : Keys, optional
+        Whose requests are answered; everybody's without.
+    pictures_per_minute : int, optional
+        How many pictures are taken from each key, or without keys from each client address; any number without.
+    audit : AuditLog, optional
+        Where each answer is written down before it is given.
 
     Raises
     ------
@@ -81,9 +100,19 @@ class Service:
         If there are fewer.
     """
 
-    def __init__(self, *, workers: int, capacity: int) -> None:
+    def __init__(
+        self,
+        *,
+        workers: int,
+        capacity: int,
+        keys: Keys | None = None,
+        pictures_per_minute: int | None = None,
+        audit: AuditLog | None = None,
+    ) -> None:
         if workers < 1 or capacity < MAX_PICTURES:
             raise ValueError(f"At least 1 worker and {MAX_PICTURES} places. Received: {workers} and {capacity}.")
+        self.keys, self.audit = keys, audit
+        self.rate = None if pictures_per_minute is None else RateLimit(pictures_per_minute, burst=MAX_PICTURES)
         self.desk: Desk | None = None
         self.reports: dict[str, EvaluationReport | None] = {}
         self.stopping = False
@@ -102,6 +131,43 @@ class Service:
         bundles = [assessor.predictor.bundle for assessor in desk.assessors.values()]
         self.reports = {bundle.fingerprint: find_report(bundle) for bundle in bundles}
         self.desk = desk
+
+    def find_account(self, key: str) -> str:
+        """Return the name that a request's key belongs to; empty where no key is wanted.
+
+        Raises
+        ------
+        RequestError
+            401 if the key is not known, 503 if the keys cannot be read.
+        """
+        if self.keys is None:
+            return ""
+        try:
+            account = self.keys.find_account(key)
+        except DataError as error:
+            raise RequestError(503, *_KEYS_UNREADABLE) from error
+        if not account:
+            raise RequestError(401, *_PROBLEMS[401])
+        return account
+
+    def take_pictures(self, caller: str, count: int) -> None:
+        """Count pictures of a caller; 0 only asks whether there is room for one.
+
+        Raises
+        ------
+        RequestError
+            429 if they are too many for now.
+        """
+        if self.rate is None:
+            return
+        wait_s = self.rate.take(caller, count) if count else self.rate.find_wait_s(caller, 1)
+        if wait_s:
+            raise RequestError(429, *_TOO_OFTEN, retry_after_s=wait_s)
+
+    def give_back_pictures(self, caller: str, count: int) -> None:
+        """Count pictures no more that found no place in the queue."""
+        if self.rate is not None:
+            self.rate.give_back(caller, count)
 
     def find_obstacle(self) -> RequestError | None:
         """Return why no picture is taken; None where they are."""
@@ -137,7 +203,7 @@ class Service:
             self.accepted -= 1
 
     async def answer(
-        self, desk: Desk, contents: Sequence[bytes], wishes: Wishes, *, deadline: float
+        self, desk: Desk, contents: Sequence[bytes], wishes: Wishes, *, deadline: float, account: str = ""
     ) -> list[dict[str, Any]]:
         """Return one item a picture, in order.
 
@@ -148,14 +214,18 @@ class Service:
         wishes : Wishes
         deadline : float
             By the event loop's clock.
+        account : str
+            Who asked.
 
         Raises
         ------
         RequestError
-            429 if there are not enough free places, 504 if the deadline passes first, 500 if a model fails.
+            429 if there are not enough free places, 504 if the deadline passes first, 500 if a model fails, 503 if an
+            answer cannot be written down.
         """
+        note = None if self.audit is None else partial(self.audit.append, account)
         works = [
-            partial(answer_upload, desk, self.reports, number, content, wishes)
+            partial(answer_upload, desk, self.reports, number, content, wishes, note)
             for number, content in enumerate(contents, 1)
         ]
         try:
@@ -170,6 +240,9 @@ class Service:
             raise RequestError(504, *_PROBLEMS[504])
         try:
             items = [future.result() for future in futures]
+        except AuditError as error:
+            LOG.error("%s", error)
+            raise RequestError(503, *_NOT_WRITTEN) from error
         except ModelError as error:
             LOG.exception("A model failed.")
             raise RequestError(500, *_PROBLEMS[500]) from error
@@ -199,13 +272,16 @@ def build_service(service: Service) -> FastAPI:
     app.add_exception_handler(HTTPException, _answer_other)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     add = partial(app.add_api_route, response_model_exclude_unset=True)
+    # A service without keys does not ask for one, and its description says so.
+    known = [] if service.keys is None else [Depends(find_account)]
     add(
         PREDICT,
         predict,
         methods=["POST"],
         summary="Answer for pictures",
         response_model=Answers,
-        responses=_describe(ANSWERS_EXAMPLE, 404, 408, 413, 415, 422, 429, 500, 503, 504),
+        responses=_describe(ANSWERS_EXAMPLE, 401, 404, 408, 413, 415, 422, 429, 500, 503, 504),
+        dependencies=known,
         openapi_extra={"requestBody": FORM},
     )
     add(
@@ -213,7 +289,8 @@ def build_service(service: Service) -> FastAPI:
         describe_models,
         summary="Say which models answer",
         response_model=Models,
-        responses=_describe(MODELS_EXAMPLE, 503),
+        responses=_describe(MODELS_EXAMPLE, 401, 503),
+        dependencies=known,
     )
     add(
         HEALTH,
@@ -232,8 +309,23 @@ def build_service(service: Service) -> FastAPI:
     text: dict[int | str, dict[str, Any]] = {
         200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus' text format"}
     }
-    add(METRICS, write_metrics, summary="Count what was done", response_class=Response, responses=text)
+    add(
+        METRICS,
+        write_metrics,
+        summary="Count what was done",
+        response_class=Response,
+        responses=text | _describe_problems(401, 503),
+        dependencies=known,
+    )
     return app
+
+
+async def find_account(
+    request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
+) -> None:
+    """Note whose key a request came with, as `request.state.account`; refuse one without."""
+    service: Service = request.app.state.service
+    request.state.account = service.find_account("" if given is None else given.credentials)
 
 
 async def predict(request: Request, options: Annotated[Options, Query()]) -> dict[str, Any]:
@@ -243,10 +335,12 @@ async def predict(request: Request, options: Annotated[Options, Query()]) -> dic
     same. Nothing of an upload is kept, and none is written on disk.
     """
     service: Service = request.app.state.service
+    caller = request.state.account or name_caller(request.client.host if request.client else "")
     deadline = request.state.arrived + options.deadline_ms / 1000
     with service.accept() as desk, Upload(service.memory) as upload:
         if options.chosen == CLINICAL and CLINICAL not in desk.assessors:
             raise RequestError(404, *_PROBLEMS[404])
+        service.take_pictures(caller, 0)  # before megabytes are read
         try:
             async with asyncio.timeout_at(deadline):
                 contents = await upload.read(request.headers, request.stream())
@@ -254,7 +348,15 @@ async def predict(request: Request, options: Annotated[Options, Query()]) -> dic
             raise RequestError(408, *_PROBLEMS[408]) from error
         except ClientDisconnect as error:
             raise RequestError(400, "gone", "The request broke off.") from error
-        items = await service.answer(desk, contents, options.wishes, deadline=deadline)
+        service.take_pictures(caller, len(contents))
+        try:
+            items = await service.answer(
+                *(desk, contents, options.wishes), deadline=deadline, account=request.state.account
+            )
+        except RequestError as error:
+            if error.status == 429:
+                service.give_back_pictures(caller, len(contents))
+            raise
     return {
         "request_id": request.state.request_id,
         "skinai": __version__,
@@ -329,7 +431,7 @@ class Surround:
         arrived, status = time.monotonic(), 0
         given = Headers(scope=scope).get(_REQUEST_ID, "")
         request_id = given if _GIVEN_ID.fullmatch(given) else uuid.uuid4().hex
-        scope.setdefault("state", {}).update(request_id=request_id, arrived=arrived)
+        scope.setdefault("state", {}).update(request_id=request_id, arrived=arrived, account="")
 
         async def send_marked(message: Message) -> None:
             nonlocal status
@@ -361,6 +463,8 @@ class Surround:
 def _write_problem(problem: RequestError, request_id: str) -> Response:
     facts = {"code": problem.code, "sentence": problem.sentence, "request_id": request_id}
     headers = {} if problem.retry_after_s is None else {"retry-after": str(problem.retry_after_s)}
+    if problem.status == 401:
+        headers["www-authenticate"] = "Bearer"
     return Response(json.dumps(facts), problem.status, headers, media_type="application/json")
 
 
@@ -385,7 +489,11 @@ async def _answer_invalid(request: Request, error: Exception) -> Response:
 
 def _describe(example: dict[str, Any], *statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the answers of a route for its OpenAPI description, each with an example."""
-    described: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"example": example}}}}
+    return {200: {"content": {"application/json": {"example": example}}}} | _describe_problems(*statuses)
+
+
+def _describe_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    described: dict[int | str, dict[str, Any]] = {}
     for status in statuses:
         code, sentence = _PROBLEMS[status]
         facts = {"code": code, "sentence": sentence, "request_id": ANSWERS_EXAMPLE["request_id"]}
@@ -395,7 +503,12 @@ def _describe(example: dict[str, Any], *statuses: int) -> dict[int | str, dict[s
             "content": {"application/json": {"example": facts}},
         }
         if status == 429:
+            described[status]["description"] = f"{sentence} Or (`{_TOO_OFTEN[0]}`): {_TOO_OFTEN[1]}"
             described[status]["headers"] = {
                 "Retry-After": {"schema": {"type": "integer", "minimum": 1}, "description": "Seconds"}
+            }
+        if status == 401:
+            described[status]["headers"] = {
+                "WWW-Authenticate": {"schema": {"type": "string", "enum": ["Bearer"]}, "description": "How to ask"}
             }
     return described

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import logging
 import signal
 import socket
@@ -14,8 +15,10 @@ from types import FrameType
 
 import uvicorn
 
+from skinai.audit_log import open_audit_log
 from skinai.errors import UsageError
 from skinai.service.app import Service, build_service
+from skinai.service.keys import Keys
 from skinai.service.schema import MAX_DEADLINE_MS
 from skinai.serving.routing import Desk
 
@@ -25,7 +28,17 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _BACKLOG = 256
 
 
-def serve(folder: Path, clinical: Path | None, *, host: str, port: int, workers: int, capacity: int) -> None:
+def serve(
+    folder: Path,
+    clinical: Path | None,
+    *,
+    host: str,
+    port: int,
+    workers: int,
+    capacity: int,
+    keys: Path | None = None,
+    pictures_per_minute: int | None = None,
+) -> None:
     """Answer requests until the process is told to stop, and then those that it has accepted.
 
     The models are loaded while the process already listens, so that ``/healthz`` answers and ``/readyz`` says what it
@@ -40,20 +53,31 @@ def serve(folder: Path, clinical: Path | None, *, host: str, port: int, workers:
     host : str
     port : int
         0 takes a free one; which one is printed.
-    workers, capacity : int
+    workers, capacity, pictures_per_minute : int
         See :class:`Service`.
+    keys : Path, optional
+        The file with the keys of those who are answered.
 
     Raises
     ------
     UsageError
         If the address cannot be listened on.
+    DataError
+        If the keys cannot be read.
     ModelError
         If a model folder is refused.
     """
+    known = None if keys is None else Keys(keys)
     listening = listen(host, port)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    service = Service(workers=workers, capacity=capacity)
+    service = Service(
+        workers=workers,
+        capacity=capacity,
+        keys=known,
+        pictures_per_minute=pictures_per_minute,
+        audit=open_audit_log(),
+    )
     server = Server(build_service(service), service)
     loading = Loading(lambda: service.open(load_desk(folder, clinical, copies=workers)), on_error=server.stop)
     shown = f"[{host}]" if ":" in host else host
@@ -63,6 +87,18 @@ def serve(folder: Path, clinical: Path | None, *, host: str, port: int, workers:
     service.jobs.close()
     if loading.error is not None:
         raise loading.error
+
+
+def is_this_computer(host: str) -> bool:
+    """Whether nobody from another computer reaches an address.
+
+    >>> [is_this_computer(host) for host in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "clinic.example", "")]
+    [True, True, True, False, False, False]
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def load_desk(folder: Path, clinical: Path | None, *, copies: int) -> Desk:

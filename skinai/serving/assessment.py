@@ -3,6 +3,7 @@ cases, and how steady the answer is."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -220,7 +221,8 @@ class Assessor:
         bundle = predictor.bundle
         decision = reference = kernel = None
         try:
-            if (bundle.folder / DECISION_FILE).exists():
+            # Also where it is a link that leads nowhere, which is not the same as no rules.
+            if os.path.lexists(bundle.folder / DECISION_FILE):
                 decision = read_decision(bundle.folder, fingerprint=bundle.fingerprint, labels=bundle.labels)
         except DataError as error:
             raise ModelError(str(error)) from error

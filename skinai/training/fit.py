@@ -26,6 +26,7 @@ from skinai.training.checkpoint import Checkpoint, load_checkpoint, save_checkpo
 from skinai.training.config import TrainingConfig
 from skinai.training.frames import FrameBatches
 from skinai.training.optimizer import LayerwiseAdamW
+from skinai.training.peers import ALONE, Peers
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ def fit_network(
     resume: bool = False,
     verbose: bool = True,
     on_epoch: Callable[[list[dict[str, Any]]], object] = lambda history: None,
+    peers: Peers = ALONE,
 ) -> tuple[keras.Model, list[dict[str, Any]]]:
     """Train and return the network with its best weights.
 
@@ -75,6 +77,9 @@ def fit_network(
         Show Keras' progress bar.
     on_epoch : callable
         Called with the history after each epoch.
+    peers : Peers
+        The processes that train together. Each has all of `train` and `valid`; the first one writes the checkpoint
+        and calls `on_epoch`, and all return the same network.
 
     Returns
     -------
@@ -87,7 +92,9 @@ def fit_network(
     keras.utils.set_random_seed(config.seed)
     architecture = configured_architecture(config)
     prior = class_prior(train.truth, class_count)
-    trainer = _Trainer(config, architecture, prior, class_count, steps=-(-len(train.pixels) // config.batch_size))
+    trainer = _Trainer(
+        config, architecture, prior, class_count, steps=-(-len(train.pixels) // config.batch_size), peers=peers
+    )
     history: list[dict[str, Any]] = []
     if resume:
         found = load_checkpoint(checkpoint_path, config_json=_describe(config), data_hash=data_hash)
@@ -111,6 +118,8 @@ def fit_network(
         )
         if kept_epoch(history, config) == epoch + 1:
             trainer.keep()
+        if not peers.is_first:
+            continue
         save_checkpoint(checkpoint_path, trainer.checkpoint(data_hash, history))
         on_epoch(history)
         if verbose:
@@ -209,9 +218,17 @@ class _Trainer:
     """The networks and variables of a run; every random number and number that changes is in a checkpoint."""
 
     def __init__(
-        self, config: TrainingConfig, architecture: Architecture, prior: np.ndarray, class_count: int, *, steps: int
+        self,
+        config: TrainingConfig,
+        architecture: Architecture,
+        prior: np.ndarray,
+        class_count: int,
+        *,
+        steps: int,
+        peers: Peers = ALONE,
     ) -> None:
         self.config, self.architecture, self.class_count, self.steps = config, architecture, class_count, steps
+        self.peers = peers
         self.precision = choose_precision(config)
         # The augmentation may cut crops of another size than the frame, which only a pooled network takes.
         crops = _crops(config, architecture)
@@ -233,21 +250,23 @@ class _Trainer:
         self.offset = logit_offset(prior, exponent=1.0, removed=config.logit_adjustment)
         self.class_weights = _share_out(prior, config.class_weight)
         self.chances = _share_out(prior, config.balance) if config.balance else None
+        # Each process draws its own views.
+        seed = config.seed + 1000 * peers.number
         views = {
-            crop: RandomView(*crop, area=(config.least_area, 1.0), degrees=config.degrees, seed=config.seed + 1)
+            crop: RandomView(*crop, area=(config.least_area, 1.0), degrees=config.degrees, seed=seed + 1)
             for crop in dict.fromkeys(crops)
         }
         self.views = [views[crop] for crop in crops]
-        self.colour = RandomColour(seed=config.seed + 2, dtype="float32")
-        self.artefacts = RandomArtefacts(config.artefacts, seed=config.seed + 4)
-        self.mixing = keras.random.SeedGenerator(config.seed + 3)
+        self.colour = RandomColour(seed=seed + 2, dtype="float32")
+        self.artefacts = RandomArtefacts(config.artefacts, seed=seed + 4)
+        self.mixing = keras.random.SeedGenerator(seed + 3)
         self.optimizer = self._build_optimizer()
         self.optimizer.build(self.network.trainable_variables)
         self.average = [tf.Variable(variable.numpy()) for variable in self.network.weights]
         self.best = [variable.numpy() for variable in self.network.weights]
-        self._train_steps = {
-            view: tf.function(partial(self._train_step, view), jit_compile=False) for view in self.views
-        }
+        step = self._train_step if peers.count == 1 else self._find_gradients
+        self._train_steps = {view: tf.function(partial(step, view), jit_compile=False) for view in self.views}
+        self._follow = tf.function(self._apply, jit_compile=False)
         self._answer = tf.function(lambda pictures: self.network(pictures, training=False), jit_compile=False)
 
     @property
@@ -260,24 +279,40 @@ class _Trainer:
         total = 0.0
         for number in range(len(batches)):
             frames, truth = batches[number]
-            total += float(step(tf.constant(frames), tf.constant(truth)))
+            if self.peers.count == 1:
+                total += float(step(tf.constant(frames), tf.constant(truth)))
+            else:
+                total += self._step_together(step, frames, truth)
             if not math.isfinite(total):
                 raise UsageError(f"The training loss became {total} in epoch {epoch + 1}; lower the learning rate.")
             on_batch(number + 1, total / (number + 1))
         return total / len(batches)
 
+    def _step_together(self, step: Callable[..., Any], frames: np.ndarray, truth: np.ndarray) -> float:
+        """Take one step by the gradient of the whole batch, of which this process has a share; return its mean loss."""
+        # The statistics of batch normalisation, which each process finds in its own share, are averaged as well.
+        kept = [variable for variable in self.network.non_trainable_variables if variable.name.startswith("moving_")]
+        count = len(self.peers.share(frames))
+        # Who has no share of a last batch looks at one picture that does not count, so that random numbers go on.
+        own = [self.peers.share(rows) if count else rows[:1] for rows in (frames, truth)]
+        loss, gradients = step(*map(tf.constant, own))
+        sent = [np.float32(loss), *(gradient.numpy() for gradient in gradients), *(value.numpy() for value in kept)]
+        mean = self.peers.average(sent, weight=count)
+        _assign(kept, mean[1 + len(gradients) :])  # first: the running average follows them too
+        self._follow([tf.constant(gradient) for gradient in mean[1 : 1 + len(gradients)]])
+        return float(mean[0])
+
     def validate(self, valid: Subset) -> dict[str, float]:
         live = [variable.numpy() for variable in self.network.weights]
         _assign(self.network.weights, self._averaged())
+        own = self.peers.share(valid.pixels)
+        answers = [np.empty((0, self.class_count), np.float32)]
         try:
-            logits = np.concatenate(
-                [
-                    self._answer(tf.constant(valid.pixels[start : start + 64], tf.float32)).numpy()
-                    for start in range(0, len(valid.pixels), 64)
-                ]
-            )
+            for start in range(0, len(own), 64):
+                answers.append(self._answer(tf.constant(own[start : start + 64], tf.float32)).numpy())
         finally:
             _assign(self.network.weights, live)
+        logits = self.peers.join(np.concatenate(answers))
         # What calibration mends does not count against an epoch.
         _, tried = fit_calibration(logits, valid.truth, self.prior, removed=self.config.removed_prior)
         best = min(tried, key=lambda row: row["log_loss"])
@@ -302,7 +337,11 @@ class _Trainer:
         return Checkpoint(_describe(self.config), data_hash, history, arrays)
 
     def restore(self, checkpoint: Checkpoint) -> list[dict[str, Any]]:
+        own = [variable.numpy() for variable in self._generators()]
         _assign(self._state(), checkpoint.arrays["model"])
+        if not self.peers.is_first:  # the checkpoint has the first one's seeds, and a counter that is everybody's
+            for variable, (seed, _) in zip(self._generators(), own, strict=True):
+                variable.assign([seed, variable.numpy()[1]])
         _assign(self.optimizer.variables, checkpoint.arrays["optimizer"])
         _assign(self.average, checkpoint.arrays["average"])
         self.best = checkpoint.arrays["best"]
@@ -310,14 +349,22 @@ class _Trainer:
 
     def _state(self) -> list[Any]:
         """Return the variables of the network and of every random number generator."""
+        return [*self.network.variables, *self._generators()]
+
+    def _generators(self) -> list[Any]:
         views = [variable for view in dict.fromkeys(self.views) for variable in view.variables]
-        return [*self.network.variables, *views, *self.colour.variables, *self.artefacts.variables, self.mixing.state]
+        return [*views, *self.colour.variables, *self.artefacts.variables, self.mixing.state]
 
     def _averaged(self) -> list[np.ndarray]:
         source = self.average if self.config.average_decay else self.network.weights
         return [variable.numpy() for variable in source]
 
     def _train_step(self, view: RandomView, frames: Any, truth: Any) -> Any:
+        loss, gradients = self._find_gradients(view, frames, truth)
+        self._apply(gradients)
+        return loss
+
+    def _find_gradients(self, view: RandomView, frames: Any, truth: Any) -> tuple[Any, list[Any]]:
         pictures = tf.cast(frames, tf.float32)
         if self.config.augment:
             pictures = self.colour(view(pictures, training=True), training=True)
@@ -339,10 +386,12 @@ class _Trainer:
                 losses *= tf.linalg.matvec(truth, self.class_weights)
             loss = tf.reduce_mean(losses)
             scaled = self.optimizer.scale_loss(loss)
-        self.optimizer.apply(tape.gradient(scaled, [variable.value for variable in weights]), weights)
+        return loss, tape.gradient(scaled, [variable.value for variable in weights])
+
+    def _apply(self, gradients: list[Any]) -> None:
+        self.optimizer.apply(gradients, self.network.trainable_variables)
         if self.config.average_decay:
             self._update_average()
-        return loss
 
     def _mix(self, pictures: Any, truth: Any) -> tuple[Any, Any]:
         """Mix each picture with its mirror image in the batch, by one weight a batch."""

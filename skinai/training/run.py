@@ -61,6 +61,7 @@ from skinai.training.fit import (
     run_network,
 )
 from skinai.training.frames import Frames, frame_cache, load_frames
+from skinai.training.peers import ALONE, Peers
 from skinai.training.record import LOG_FILE, RUN_FILE, list_versions, start_record
 
 BOARD_FOLDER, BOARD_FILE = "tensorboard", "events.out.tfevents.0.skinai"
@@ -113,7 +114,8 @@ def train_model(
     notes: Sequence[str] = (),
     verbose: bool = True,
     say: Callable[[str], object] = print,
-) -> Bundle:
+    peers: Peers = ALONE,
+) -> Bundle | None:
     """Train a network and write its model folder, all but the look at `test`.
 
     Parameters
@@ -138,12 +140,20 @@ def train_model(
         Show progress bars.
     say : callable
         Receives one sentence at a time.
+    peers : Peers
+        The processes that train together; each sees the same data and the same folder `out`.
+
+    Returns
+    -------
+    Bundle or None
+        None in a process that only helped the first one.
 
     Raises
     ------
     UsageError
         If `out` holds a finished model, or an interrupted run and `resume` is not set, or the reverse; if the teacher
-        has other classes or frames, or was trained on pictures of `valid` or `test`.
+        has other classes or frames, or was trained on pictures of `valid` or `test`; if the processes that train
+        together have other data or configurations.
     DataError
         If the split leaks or leaves `train` or `valid` without pictures.
     """
@@ -151,24 +161,31 @@ def train_model(
     check_init(config)
     if not by_picture:
         split = check_split(split, data.table, read_near_duplicates(data.path))
-    out.mkdir(parents=True, exist_ok=True)
-    remove_stale_temporaries(out)
+    if not peers.is_first:
+        verbose, say = False, lambda sentence: None
     architecture, codes = configured_architecture(config), data.labels.codes
     if teacher is not None:
         config = replace(config, teacher=check_teacher(teacher, data, split, architecture.frame).fingerprint)
-    run = load_run_data(data, split, architecture.frame, subsets=("train", "valid"), verbose=verbose)
+    with peers.first_goes_first():  # the others find what it has decoded
+        out.mkdir(parents=True, exist_ok=True)
+        if peers.is_first:
+            remove_stale_temporaries(out)
+        run = load_run_data(data, split, architecture.frame, subsets=("train", "valid"), verbose=verbose)
     run = _add_unreadable_test_pictures(run, data, split)
+    if not peers.agree((config.as_json(), choose_precision(config), run.data_hash)):
+        raise UsageError("The processes that train together have other pictures, another split or configuration.")
     for remark in run.remarks:
         say(remark.sentence)
     train, valid = (as_subset(run.frames[subset], codes) for subset in ("train", "valid"))
-    record = start_record(
-        out,
-        configuration=config.as_dict(),
-        precision=choose_precision(config),
-        data_hash=run.data_hash,
-        pictures={subset: len(frames.table) for subset, frames in run.frames.items()},
-        resume=resume,
-    )
+    with peers.first_goes_first():  # the others read what it has written
+        record = start_record(
+            out,
+            configuration=config.as_dict(),
+            precision=choose_precision(config),
+            data_hash=run.data_hash,
+            pictures={subset: len(frames.table) for subset, frames in run.frames.items()},
+            resume=resume or not peers.is_first,
+        )
     if teacher is not None:
         say("Asking the teacher.")
     network, history = fit_network(
@@ -178,11 +195,14 @@ def train_model(
         class_count=len(codes),
         checkpoint_path=out / CHECKPOINT_FILE,
         data_hash=run.data_hash,
-        taught=None if teacher is None else ask_teacher(teacher, train, config),
+        taught=None if teacher is None else ask_teacher(teacher, train, config, peers),
         resume=resume,
         verbose=verbose,
         on_epoch=lambda rows: _write_log(rows, out),
+        peers=peers,
     )
+    if not peers.is_first:
+        return None
     # A run that was killed after its last checkpoint has not written the last row yet.
     _write_log(history, out)
     prior = class_prior(train.truth, len(codes))
@@ -242,13 +262,13 @@ def check_teacher(folder: Path, data: DataFolder, split: pd.DataFrame, rule: Fra
     return bundle
 
 
-def ask_teacher(folder: Path, train: Subset, config: TrainingConfig) -> np.ndarray:
+def ask_teacher(folder: Path, train: Subset, config: TrainingConfig, peers: Peers = ALONE) -> np.ndarray:
     """Return a model's answers for `train` as they would be under the prior of `train`, shape (n, classes)."""
     bundle, cores = load_bundle(folder), os.cpu_count() or 1
     session = Session(folder / EXPORT_FILE, threads=1, copies=cores)
     with ThreadPoolExecutor(cores) as pool:
-        rows = list(pool.map(lambda frame: session.run(frame)[PROBABILITIES], train.pixels))
-    answers = np.stack(rows).astype(np.float64)
+        rows = list(pool.map(lambda frame: session.run(frame)[PROBABILITIES], peers.share(train.pixels)))
+    answers = peers.join(np.array(rows, dtype=np.float64).reshape(len(rows), len(bundle.labels.codes)))
     calibration = bundle.facts["calibration"]
     prior = class_prior(train.truth, answers.shape[1])
     logits = np.log(answers + 1e-9) + (1 - calibration["exponent"]) / calibration["temperature"] * np.log(prior)

@@ -7,8 +7,10 @@ import importlib
 import json
 import logging
 import mimetypes
+import os
 import re
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +20,9 @@ from streamlit import config, file_util
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.starlette import App
 
+from skinai import wording
 from skinai.errors import SkinaiError
+from skinai.ui.guard import Shield, UploadQuota
 from skinai.ui.navigation import PAGES
 
 if TYPE_CHECKING:
@@ -27,7 +31,9 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("skinai.ui")
 
 _PREPARING = "preparing"
+_HEAD_START_S = 6
 _ELEMENTS = ("Html", "ButtonGroup", "Metric", "Table")
+_INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 _MODULE = re.compile(r"static/js/([\w.-]+\.js)")
 _IMPORT = re.compile(r'(?:from|import)\s*"\./([\w.-]+\.js)"')
 
@@ -46,8 +52,28 @@ def main(arguments: list[str] | None = None) -> None:
     script_context = logging.getLogger("streamlit.runtime.scriptrunner_utils.script_run_context")
     script_context.addFilter(lambda record: record.threadName != _PREPARING)
     threading.Thread(target=_prepare, name=_PREPARING, daemon=True).start()
-    middleware = [Middleware(PagesFromMemory), Middleware(FrontEndFromMemory)]
-    App(options.script.resolve(), middleware=middleware).run(config={"server.port": options.port})
+    most_bytes = wording.MAX_SESSION_MB * 1024 * 1024
+    middleware = [
+        Middleware(Shield, list_scripts=list_inline_scripts),
+        Middleware(PagesFromMemory),
+        Middleware(FrontEndFromMemory),
+        Middleware(UploadQuota, most_bytes=most_bytes, most_files=wording.MAX_SESSION_FILES),
+    ]
+    settings = {"server.port": options.port, **read_environment()}
+    App(options.script.resolve(), middleware=middleware).run(config=settings)
+
+
+def read_environment() -> dict[str, str | list[str]]:
+    """Return where the server is to listen and by which names, of Streamlit's own variables.
+
+    Only its command line reads them; an application that is started as ours is has its configuration file.
+    """
+    settings: dict[str, str | list[str]] = {}
+    if address := os.environ.get("STREAMLIT_SERVER_ADDRESS"):
+        settings["server.address"] = address
+    if names := os.environ.get("STREAMLIT_SERVER_ALLOWED_HOSTS", "").split():
+        settings["server.allowedHosts"] = names
+    return settings
 
 
 class PagesFromMemory:
@@ -81,14 +107,25 @@ class PagesFromMemory:
 
 def _write_page(static: Path, relation: str, scripts: list[str]) -> tuple[Message, Message]:
     """Return the answer with a page that has the browser fetch these scripts and says where the server is."""
-    # What the server itself answers to the same question, later.
-    host = {"allowedOrigins": config.get_option("client.allowedOrigins"), "useExternalAuthToken": False}
-    address = 'new URL(".", location).href'
-    told = f"<script>window.__streamlit = {{BACKEND_BASE_URL: {address}, HOST_CONFIG: {json.dumps(host)}}}</script>"
+    told = f"<script>{_write_address_script()}</script>"
     links = "".join(f'<link {relation} crossorigin href="./static/js/{name}">' for name in scripts)
     page = (static / "index.html").read_text(encoding="utf-8")
     page = page.replace("<head>", f"<head>{told}", 1).replace("</head>", f"{links}</head>", 1)
     return _write_answer("text/html; charset=utf-8", "no-cache", page.encode())
+
+
+def _write_address_script() -> str:
+    """Return the script that says where the server is."""
+    # What the server itself answers to the same question, later.
+    host = {"allowedOrigins": config.get_option("client.allowedOrigins"), "useExternalAuthToken": False}
+    address = 'new URL(".", location).href'
+    return f"window.__streamlit = {{BACKEND_BASE_URL: {address}, HOST_CONFIG: {json.dumps(host)}}}"
+
+
+def list_inline_scripts() -> list[str]:
+    """Return the scripts that stand in the HTML pages themselves: ours and those of the front end."""
+    page = Path(file_util.get_static_dir(), "index.html").read_text(encoding="utf-8")
+    return [_write_address_script(), *_INLINE.findall(page)]
 
 
 def _find_modules(static: Path) -> list[str]:
@@ -146,16 +183,21 @@ def _write_answer(kind: str, kept: str, content: bytes) -> tuple[Message, Messag
 
 
 def _prepare() -> None:
-    """Import and load what the report card needs, so that its first visitor does not wait for it."""
-    for name in ("skinai.ui.evidence.documents", "scipy.optimize", "scipy.stats"):
-        importlib.import_module(name)
-    from skinai.ui import resources
+    """Load what the first visitor needs, and then, once that visitor may have come, what the report card needs.
+
+    All at once, the second would take the processor from the first.
+    """
+    from skinai.ui import answer, resources  # noqa: F401  the first is what an answer is shown with
 
     try:
+        resources.load_desk()
+        time.sleep(_HEAD_START_S)
+        for name in ("skinai.ui.evidence.documents", "scipy.optimize", "scipy.stats"):
+            importlib.import_module(name)
         bundle = resources.load_bundle_in_use()
         resources.load_checks(bundle, resources.load_report(bundle))
     except SkinaiError as error:
-        LOG.warning("The report card is not ready: %s", error)
+        LOG.warning("Not everything is ready for the first visitor: %s", error)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,9 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
+    # A camera that shows a drawn picture to whoever may ask for one.
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
 ]
 
 pytestmark = [
@@ -49,11 +52,11 @@ def server():
     yield from start_server({})
 
 
-def start_server(variables):
+def start_server(variables, command=("-m", "skinai", "app")):
     port = free_port()
     environment = {name: value for name, value in os.environ.items() if name != "SKINAI_MODEL"} | variables
     process = subprocess.Popen(
-        [sys.executable, "-m", "skinai", "app", "--port", str(port)],
+        [sys.executable, *command, "--port", str(port)],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,
@@ -112,6 +115,14 @@ def open_page(page, address):
     page.goto(address)
     page.get_by_text(wording.EMPTY_STATE).wait_for(timeout=20_000)
     page.locator(".js-plotly-plot").wait_for(timeout=20_000)
+
+
+def wait_for(page, condition, argument=None):
+    """Wait until a script says that something is so; the pages' own policy refuses what Playwright would do for it."""
+    deadline = time.monotonic() + 10
+    while not page.evaluate(condition, argument):
+        assert time.monotonic() < deadline, condition
+        page.wait_for_timeout(50)
 
 
 def upload(page, content, name="lesion.jpg"):
@@ -262,8 +273,8 @@ def test_the_controls_of_the_map_redraw_the_map_alone(page, server):
     before = drawn.get_attribute("src")
     frames.clear()
     page.get_by_role("slider", name=wording.WHY_OPACITY).press("End")
-    page.wait_for_function(
-        "before => document.querySelector(\"img[alt^='Class activation map']\").src.indexOf(before) < 0", arg=before
+    wait_for(
+        page, "before => document.querySelector(\"img[alt^='Class activation map']\").src.indexOf(before) < 0", before
     )
     assert any(drawing in frame for frame in frames)
     assert not any(answer in frame for frame in frames)

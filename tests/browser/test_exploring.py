@@ -4,7 +4,7 @@ import time
 from urllib.parse import parse_qs, quote_plus, urlsplit
 
 import pytest
-from test_browser import browser, pytestmark, start_server  # noqa: F401
+from test_browser import browser, pytestmark, start_server, wait_for  # noqa: F401
 
 from skinai import wording
 
@@ -89,7 +89,7 @@ def test_the_gallery_shows_pages_of_small_pictures(page, with_data):
     first = grid.first.get_attribute("alt")
     assert grid.count() == 24
     page.get_by_test_id("stPagination").get_by_role("button", name="Page 2", exact=True).click()
-    page.wait_for_function("first => document.querySelector('figure img')?.alt !== first", arg=first, timeout=10_000)
+    wait_for(page, "first => document.querySelector('figure img')?.alt !== first", first)
     assert parse_qs(urlsplit(page.url).query)["page"] == ["2"]
     assert not [url for url in fetched if url.startswith(f"{with_data}/media/") and not url.endswith(".png")]
     assert page.evaluate("Math.max(...[...document.querySelectorAll('figure img')].map(e => e.src.length))") < 40_000

@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -13,21 +12,19 @@ import object_store
 import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT, encode
+from ray_machine import PATIENCE_S, PYTHON, list_addresses, needs_ray, ray_environment
 
 from skinai.__main__ import main
 from skinai.data.drawing import draw_lesion
 
-# `make test` sets it up.
-PYTHON = Path(sys.prefix) / "ray" / "bin" / "python"
-PATIENCE_S = 120
-pytestmark = pytest.mark.skipif(not PYTHON.exists() and not os.environ.get("CI"), reason="make test sets Ray up")
+pytestmark = needs_ray
 
 
 @pytest.fixture
 def environment(tmp_path):
-    """What Ray's processes are started with: they listen to this computer only, and their sockets have short names."""
-    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
-        yield os.environ | object_store.KEYS | {"RAY_TMPDIR": folder, "HOME": str(tmp_path)}
+    """What Ray's processes are started with."""
+    with ray_environment(tmp_path) as environment:
+        yield environment | object_store.KEYS
 
 
 def wait_until(condition):
@@ -82,24 +79,6 @@ def test_on_this_machine_ray_writes_the_same_bytes_and_listens_to_it_only(small_
     assert len(rows) == 9
     assert heard
     assert all(address.startswith("127.") for address in heard), heard
-
-
-def list_addresses(folder):
-    """Return the addresses of version 4, or mapped to it, at which processes with this RAY_TMPDIR listen."""
-    sockets = {}
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            cells = line.split()
-            if cells[3] == "0A":  # it listens
-                word = cells[1].split(":")[0][-8:]
-                sockets[f"socket:[{cells[9]}]"] = ".".join(str(byte) for byte in reversed(bytes.fromhex(word)))
-    found = set()
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if f"RAY_TMPDIR={folder}\0".encode() in (process / "environ").read_bytes():
-                links = [os.readlink(handle) for handle in (process / "fd").iterdir()]
-                found |= {sockets[link] for link in links if link in sockets}
-    return found
 
 
 @contextlib.contextmanager
@@ -172,7 +151,7 @@ def test_an_address_at_which_nobody_answers_is_one_sentence(small_model, environ
 
 def test_a_machine_of_a_cluster_has_the_versions_that_are_pinned_and_no_tensorflow():
     pins, ours = (
-        dict(re.findall(r"^([\w-]+)(?:\[data\])?==([\d.]+)$", (ROOT / file).read_text(), re.MULTILINE))
+        dict(re.findall(r"^([\w-]+)(?:\[data,serve\])?==([\d.]+)$", (ROOT / file).read_text(), re.MULTILINE))
         for file in ("requirements-ray.txt", "requirements.txt")
     )
     assert {name: version for name, version in pins.items() if name != "ray"}.items() <= ours.items()

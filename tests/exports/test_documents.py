@@ -16,7 +16,7 @@ from PIL import Image
 
 from skinai import wording
 from skinai.data.drawing import draw_lesion
-from skinai.data.images import decode_picture
+from skinai.data.images import decode_picture, hash_pixels
 from skinai.evaluation.report import read_report
 from skinai.exports.fhir import build_report, write_fhir
 from skinai.exports.pdf import write_pdf
@@ -24,7 +24,6 @@ from skinai.exports.record import (
     OwnAnswer,
     PatientFacts,
     build_record,
-    hash_pixels,
     write_csv,
     write_json,
     write_table,

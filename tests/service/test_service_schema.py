@@ -1,5 +1,8 @@
 """The service does what its OpenAPI description says, whatever it is sent."""
 
+import tempfile
+from pathlib import Path
+
 import pytest
 import schemathesis
 from conftest import encode
@@ -10,15 +13,23 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from skinai.data.drawing import draw_lesion
 from skinai.service.app import Service, build_service
+from skinai.service.keys import Keys, add_key
 from skinai.service.schema import ANSWERS_EXAMPLE, MODELS_EXAMPLE, Answers, Models
 from skinai.serving.assessment import Assessor
 from skinai.serving.routing import Desk
 
 
-def describe():
-    service = Service(workers=1, capacity=16)
+def describe(keys=None):
+    service = Service(workers=1, capacity=16, keys=keys)
     service.jobs.close()
     return build_service(service).openapi()
+
+
+def describe_with_keys():
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "keys.json")
+        add_key(file, "tests")
+        return describe(Keys(file))
 
 
 # Among the files that are made up are some that are pictures.
@@ -26,14 +37,31 @@ FILES = strategies.sampled_from([encode(draw_lesion(1)), encode(draw_lesion(2), 
 schemathesis.openapi.format("binary", FILES)
 DESCRIPTION = describe()
 SCHEMA = schemathesis.openapi.from_dict(DESCRIPTION)
+SCHEMA_WITH_KEYS = schemathesis.openapi.from_dict(describe_with_keys())
 
 
 @pytest.fixture(scope="module")
-def address(gated_model):
+def desk(gated_model):
+    return Desk.join(Assessor.load(gated_model, threads=1), None)
+
+
+@pytest.fixture(scope="module")
+def address(desk):
     service = Service(workers=1, capacity=64)
-    service.open(Desk.join(Assessor.load(gated_model, threads=1), None))
+    service.open(desk)
     with running(service) as address:
         yield address
+
+
+@pytest.fixture(scope="module")
+def closed(desk, tmp_path_factory):
+    """The address of a service with keys and a rate that nobody reaches, and one of its keys."""
+    file = tmp_path_factory.mktemp("keys") / "keys.json"
+    key = add_key(file, "tests")
+    service = Service(workers=1, capacity=64, keys=Keys(file), pictures_per_minute=1_000_000)
+    service.open(desk)
+    with running(service) as address:
+        yield address, key
 
 
 @SCHEMA.parametrize()
@@ -44,6 +72,20 @@ def test_every_answer_is_one_that_the_description_names(case, address):
     case.validate_response(response, excluded_checks=[not_a_server_error, positive_data_acceptance] if late else None)
 
 
+@SCHEMA_WITH_KEYS.parametrize()
+@settings(max_examples=5, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_with_keys_every_answer_is_one_that_the_description_names(case, closed):
+    """Among the checks is one that leaves the key out, and one that makes it up; neither may be answered."""
+    address, key = closed
+    response = case.call(base_url=address, headers={"Authorization": f"Bearer {key}"})
+    late = response.status_code in (408, 504)
+    case.validate_response(
+        response,
+        headers={"Authorization": f"Bearer {key}"},
+        excluded_checks=[not_a_server_error, positive_data_acceptance] if late else None,
+    )
+
+
 def test_the_examples_fit_their_own_description():
     Answers.model_validate(ANSWERS_EXAMPLE)
     Models.model_validate(MODELS_EXAMPLE)
@@ -51,10 +93,10 @@ def test_the_examples_fit_their_own_description():
 
 def test_every_answer_has_an_example_and_a_sentence():
     predict = DESCRIPTION["paths"]["/v1/predict"]["post"]
-    assert set(predict["responses"]) == {"200", "404", "408", "413", "415", "422", "429", "500", "503", "504"}
+    assert set(predict["responses"]) == {"200", "401", "404", "408", "413", "415", "422", "429", "500", "503", "504"}
     assert set(DESCRIPTION["paths"]) == {"/v1/predict", "/v1/model", "/healthz", "/readyz", "/metrics"}
-    for path, operations in DESCRIPTION["paths"].items():
+    for operations in DESCRIPTION["paths"].values():
         for operation in operations.values():
             for answer in operation["responses"].values():
                 assert answer["description"]
-                assert path == "/metrics" or "example" in answer["content"]["application/json"]
+                assert "text/plain" in answer["content"] or "example" in answer["content"]["application/json"]
