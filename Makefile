@@ -8,7 +8,7 @@ DATA ?= $(SKINAI_DATA)
 ARCHITECTURE ?= efficientnet-lite0
 OUT ?= models/my-$(ARCHITECTURE)
 
-.PHONY: app test ready soak check bench train clean
+.PHONY: app test ready soak check bench train locks vulnerabilities clean
 
 app: $(VENV)/.app-ready
 	$(BIN)/python -m skinai app
@@ -36,6 +36,23 @@ bench: $(VENV)/.bench-ready
 train: $(VENV)/.dev-ready
 	$(BIN)/python -m skinai train --data "$(DATA)" --architecture $(ARCHITECTURE) --out $(OUT)
 
+# Every package at one version and by its hashes, what the image holds, and under which licences.
+LOCKS := $(VENV)/locks/bin
+LOCK := $(LOCKS)/uv pip compile --constraint locks/constraints.txt --generate-hashes --universal --python-version 3.11 \
+	--no-annotate --custom-compile-command "make locks" --quiet
+
+locks: $(VENV)/.locks-ready
+	$(LOCK) requirements.txt -o locks/app.txt
+	$(LOCK) requirements-runtime.txt requirements-service.txt -o locks/image.txt
+	$(MAKE) $(VENV)/.runtime-ready
+	$(LOCKS)/cyclonedx-py environment --output-reproducible --of JSON -o locks/image.cdx.json $(VENV)/runtime/bin/python
+	$(LOCKS)/pip-licenses --python $(VENV)/runtime/bin/python --format markdown --output-file locks/licences.md
+
+# Asks a public service for known vulnerabilities of what is locked.
+vulnerabilities: $(VENV)/.locks-ready
+	$(LOCKS)/pip-audit --requirement locks/app.txt --disable-pip --require-hashes
+	$(LOCKS)/pip-audit --requirement locks/image.txt --disable-pip --require-hashes
+
 clean:
 	rm -rf $(VENV)
 
@@ -46,9 +63,15 @@ $(VENV)/.app-ready: requirements.txt pyproject.toml
 	$(BIN)/python $(INSTALL) --no-deps -e .
 	touch $@
 
-# Environments of their own: the ISIC challenge's scorer, which a test compares with ours; what the container image holds,
-# which a test runs; a machine of a Ray cluster, which a test starts here.
-$(VENV)/.scorer-ready $(VENV)/.runtime-ready $(VENV)/.ray-ready: $(VENV)/.%-ready: requirements-%.txt
+# What the container image holds, which a test runs.
+$(VENV)/.runtime-ready: locks/image.txt
+	$(PYTHON) -m venv $(VENV)/runtime
+	$(VENV)/runtime/bin/python $(INSTALL) --require-hashes -r locks/image.txt
+	touch $@
+
+# Environments of their own: the ISIC challenge's scorer, which a test compares with ours; a machine of a Ray cluster,
+# which a test starts here; what writes the locks.
+$(VENV)/.scorer-ready $(VENV)/.ray-ready $(VENV)/.locks-ready: $(VENV)/.%-ready: requirements-%.txt
 	$(PYTHON) -m venv $(VENV)/$*
 	$(VENV)/$*/bin/python $(INSTALL) $(addprefix -r ,$(filter requirements-%,$^))
 	touch $@
@@ -58,7 +81,7 @@ $(VENV)/.dev-ready $(VENV)/.bench-ready: $(VENV)/.%-ready: $(VENV)/.app-ready re
 	$(BIN)/python $(INSTALL) -r requirements-$*.txt
 	touch $@
 
-$(VENV)/.runtime-ready $(VENV)/.ray-ready $(VENV)/.dev-ready: requirements-service.txt
+$(VENV)/.ray-ready $(VENV)/.dev-ready: requirements-service.txt
 $(VENV)/.dev-ready: requirements-mpi.txt
 $(VENV)/.bench-ready: $(VENV)/.dev-ready
 # Whoever runs the image's contents there cannot write what Python compiles.

@@ -1,6 +1,6 @@
 """What the container would hold answers without TensorFlow, by a user who may write nothing, without an engine.
 
-`make test` installs the image's requirements into `.venv/runtime`; the paths that the image copies are copied here.
+`make test` installs the image's lock into `.venv/runtime`; the paths that the image copies are copied here.
 """
 
 import json
