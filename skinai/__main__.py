@@ -459,7 +459,7 @@ def run_predict(options: argparse.Namespace) -> int:
         if options.format != "text":
             answers.append(answer)
             if answer.reasons:
-                print(f"skinai: {answer.file}: {answer.reasons[0][1]}", file=sys.stderr)
+                print(f"skinai: {_show_name(answer.file)}: {answer.reasons[0][1]}", file=sys.stderr)
         elif options.json:
             print(json.dumps(answer.as_dict(), ensure_ascii=True), flush=True)
         else:
@@ -959,10 +959,15 @@ def _evaluate_pair(options: argparse.Namespace) -> int:
     return _tell_voiding(checks, "This pair")
 
 
+def _show_name(file: Path) -> str:
+    """Return a file's name with what would steer a terminal spelled out."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in str(file))
+
+
 def _print_answer(answer: FileAnswer) -> None:
     from skinai.wording import say_dermoscopy, say_routing
 
-    print(f"\n{answer.file}")
+    print(f"\n{_show_name(answer.file)}")
     if answer.routing is not None and answer.routing.routes:
         print(f"  {say_routing(answer.routing)}")
     if answer.prediction is None or answer.assessment is None:
@@ -991,6 +996,7 @@ def _write_isic(answers: Sequence[FileAnswer], out: Path) -> None:
     import io
 
     from skinai.artefacts import write_atomic
+    from skinai.exports.record import escape_cell
 
     names = [answer.file.stem for answer in answers if answer.prediction is not None]
     if len(set(names)) < len(names):
@@ -1003,7 +1009,7 @@ def _write_isic(answers: Sequence[FileAnswer], out: Path) -> None:
         if answer.prediction is not None:
             by_code = answer.prediction.by_code
             values = [by_code[HAM10000.by_isic_code(isic_code).code] for isic_code in HAM10000.isic_order]
-            writer.writerow([answer.file.stem, *(f"{value:.6f}" for value in values)])
+            writer.writerow([escape_cell(answer.file.stem), *(f"{value:.6f}" for value in values)])
     # A file name that is not UTF-8 is written with its bytes spelled out.
     write_atomic(out, text.getvalue().encode("utf-8", errors="backslashreplace"))
 

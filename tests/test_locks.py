@@ -43,7 +43,9 @@ def test_a_lock_has_what_is_required_at_the_same_versions_and_a_hash_of_each_pac
 
 def test_the_bill_of_materials_is_what_the_image_installs():
     components = read_components()
-    assert components.items() <= read_pins(ROOT / "locks" / "image.txt").items()
+    # Of a few packages a lock has one version for each kind of machine.
+    locked = {(fold(name), version) for name, version in PIN.findall((ROOT / "locks" / "image.txt").read_text())}
+    assert components.items() <= locked
     assert read_pins(ROOT / "requirements-service.txt").items() <= components.items()
 
 

@@ -352,7 +352,6 @@ def test_hostile_names_are_rows_of_a_batch_and_nothing_is_written_elsewhere(name
     assert not [row for row in rows if row["status"] == "unreadable" and not is_sentence(row["reason"])]
 
 
-@pytest.mark.xfail(strict=True, reason="names are ids in ISIC's table, see skinai/__main__.py")
 def test_hostile_names_run_as_no_formula_in_a_table_for_scoring(named, small_model, monkeypatch, tmp_path):
     monkeypatch.chdir(named)
     out = tmp_path / "isic.csv"
@@ -362,7 +361,6 @@ def test_hostile_names_run_as_no_formula_in_a_table_for_scoring(named, small_mod
     assert not [cell for cell in cells if cell.startswith(FORMULA_STARTS)]
 
 
-@pytest.mark.xfail(strict=True, reason="the text for people has the names as they are, see skinai/__main__.py")
 def test_hostile_names_cannot_steer_a_terminal(named, gated_model, tmp_path):
     command = [sys.executable, "-m", "skinai", "predict", ".", "--model", str(gated_model)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8:strict"}
