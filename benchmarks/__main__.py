@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.app import time_start
+from benchmarks.memory import list_steps
 from benchmarks.pipeline import time_keras_under_streamlit, time_steps
 from benchmarks.runtimes import compare_runtimes, prepare
 from benchmarks.timing import describe_machine
@@ -30,6 +31,7 @@ def main() -> None:
     count = 20 if options.quick else 200
     machine = describe_machine()
     start = time_start(count=1 if options.quick else 5)
+    memory = list_steps()
     steps = time_steps(count=count)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -48,11 +50,13 @@ def main() -> None:
         "machine": machine | {"note": options.note},
         "repetitions": count,
         "app": start,
+        "app_steps": memory,
         "steps": steps,
         "runtimes": runtimes,
     }
     options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    for title, rows in (("The app", [start]), ("The shipped models", steps), (f"One network, {count} times", runtimes)):
+    tables = {"The app": [start], "What its start adds up from": memory, "The shipped models": steps}
+    for title, rows in (tables | {f"One network, {count} times": runtimes}).items():
         print(f"\n{title}\n{pd.DataFrame(rows).to_string(index=False, na_rep='')}")
     if not options.quick:
         _remember(found)

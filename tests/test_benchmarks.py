@@ -5,11 +5,13 @@ import shutil
 import subprocess
 import sys
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from conftest import ROOT
 
+from benchmarks.memory import list_steps
 from benchmarks.pipeline import encode_lesion, time_steps
 from benchmarks.runtimes import LOADERS, write_frame
 from benchmarks.timing import describe_machine, read_memory_mb, time_calls
@@ -39,6 +41,15 @@ def test_memory_is_that_of_the_process():
 
 
 @pytest.mark.shipped
+def test_the_steps_of_the_apps_start_add_up():
+    steps = list_steps()
+    for before, after in pairwise(steps):
+        assert after["total_mb"] == pytest.approx(before["total_mb"] + after["mb"], abs=2)
+    loaded = {step["step"]: step["mb"] for step in steps[1:]}
+    assert loaded["ham10000-ensemble"] > loaded["ham10000-efficientnet-lite0"] > 5
+    assert loaded["pandas"] > 5
+
+
 def test_every_step_of_the_shipped_models_is_timed():
     assert decode_picture(encode_lesion()).shape == (450, 600, 3)
     rows = time_steps(count=2)

@@ -226,7 +226,7 @@ def give_a_name_twice(facts):
 @pytest.mark.parametrize(
     ("change", "finding"),
     [
-        (lambda facts: facts["operating_points"][0].update(threshold=float("nan")), "a number is not finite"),
+        (lambda facts: facts["operating_points"][0].update(threshold=float("nan")), "a number is not from 0 to 1.01"),
         (give_a_name_twice, "two operating points have one name"),
         (lambda facts: facts["conformal"]["quantiles"].update(mel=0.999), "differ from decision.json: quantile of mel"),
         (lambda facts: facts["clear_lead"].update(margin=0.11), "differ from decision.json: margin of a clear lead"),

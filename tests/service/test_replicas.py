@@ -66,6 +66,7 @@ def wait_until(condition):
 
 
 @needs_ray
+@pytest.mark.soak
 def test_on_ray_the_service_answers_the_same_from_more_processes_as_more_is_asked(gated_model, tmp_path):
     pictures = [encode(draw_lesion(number, width_px=128, height_px=96)) for number in range(4)]
     pictures += [b"\xff\xd8\xff nothing"]
