@@ -519,7 +519,7 @@ EXPLORER_SECTIONS = {
     "audit": "Audit",
     "split": "Split",
 }
-SOURCE_LABEL = "Data"
+DATA_LABEL = "Data"
 SOURCES = {"folder": "The data folder here", "model": "What the model was trained and tested on"}
 EXPLORER_MODEL = (
     "{name} lists {listed:,} pictures of {lesions:,} lesions. The copy used for this model holds **{used:,} pictures "

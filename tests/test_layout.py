@@ -151,6 +151,14 @@ def test_the_server_is_configured_for_patients_pictures():
     assert config["browser"]["gatherUsageStats"] is False
 
 
+def test_no_sentence_takes_the_name_of_another():
+    tree = ast.parse((ROOT / "skinai" / "wording.py").read_text(encoding="utf-8"))
+    targets = [target for node in tree.body if isinstance(node, ast.Assign) for target in node.targets]
+    names = [target.id for target in targets if isinstance(target, ast.Name)]
+    assert len(names) > 100
+    assert len(set(names)) == len(names)
+
+
 def test_no_picture_of_the_data_sets_is_tracked():
     done = subprocess.run(["git", "ls-files"], capture_output=True, text=True, cwd=ROOT, check=True)
     assert not re.findall(r"ISIC_\d{7}.*\.(?:jpe?g|png|webp|bmp)$|HAM10000_metadata", done.stdout, re.MULTILINE)

@@ -50,7 +50,7 @@ def choose_counts(has_folder: bool) -> bool:
     if not has_folder:
         return True
     chosen = st.segmented_control(
-        wording.SOURCE_LABEL,
+        wording.DATA_LABEL,
         list(wording.SOURCES),
         default="folder",
         format_func=wording.SOURCES.__getitem__,
