@@ -1,4 +1,4 @@
-"""The command line: ``python -m skinai data | split | train | ensemble | slim | gates | router | cases | runs |
+"""The command line: ``python -m skinai data | split | train | ensemble | slim | gates | router | seal | cases | runs |
 evaluate | compare | decide | predict | record | stress | serve | keys | app | audit``.
 
 Each command is a few lines that call one room. Heavy imports stay inside the command that needs them, so that
@@ -22,7 +22,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from skinai import __version__
 from skinai.errors import SkinaiError, UsageError
 from skinai.labels import HAM10000
-from skinai.model.bundle import BUNDLE_FILE, find_clinical_folder, find_model_folder, load_bundle, models_folder
+from skinai.model.bundle import (
+    BUNDLE_FILE,
+    find_clinical_folder,
+    find_model_folder,
+    load_bundle,
+    models_folder,
+    renew_seal,
+    seal_folder,
+)
 from skinai.model.router import CLINICAL, DERMOSCOPY
 from skinai.wording import NOT_A_DEVICE, NOTICE
 
@@ -277,6 +285,13 @@ def run_gates(options: argparse.Namespace) -> int:
     from skinai.training.gates import fit_gates
 
     fit_gates(Path(options.folder), data, unlike=options.unlike)
+    renew_seal(Path(options.folder))
+    return 0
+
+
+def run_seal(options: argparse.Namespace) -> int:
+    """Note the hashes of a finished model's rules, gate and router."""
+    seal_folder(find_model_folder(options.folder))
     return 0
 
 
@@ -295,6 +310,7 @@ def run_router(options: argparse.Namespace) -> int:
         dermoscopy_model=find_model_folder(options.dermoscopy_model),
         neither=options.neither,
     )
+    renew_seal(Path(options.folder))
     return 0
 
 
@@ -409,6 +425,7 @@ def run_decide(options: argparse.Namespace) -> int:
         names=options.point or OPERATING_POINTS,
         coverage=options.coverage,
     )
+    renew_seal(folder)
     for point in decision.operating_points:
         print(f"{point.name:<20}threshold {point.threshold:.6f}")
     print(
@@ -1242,6 +1259,12 @@ def _build_parser() -> argparse.ArgumentParser:
     command.add_argument("--dermoscopy-model", metavar="FOLDER", help="the model whose split it has; default: in use")
     command.add_argument("--neither", metavar="DIR", type=Path, help="pictures that are neither")
     command.set_defaults(run=run_router)
+
+    command = commands.add_parser(
+        "seal", help="refuse a finished model from now on where its rules, gate or router change"
+    )
+    command.add_argument("folder", metavar="FOLDER", help="a model folder")
+    command.set_defaults(run=run_seal)
 
     command = commands.add_parser("runs", help="list runs, or compare two of them on valid")
     command.add_argument("folders", nargs="*", metavar="FOLDER", help="default: runs/ here and the shipped models")

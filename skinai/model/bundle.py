@@ -24,6 +24,9 @@ BUNDLE_FILE = "bundle.json"
 KERAS_FILE = "model.keras"
 EXPORT_FILE = "model.tflite"
 PROBE_FILE = "probe.png"
+SEAL_FILE = "seal.json"
+# What no hash in bundle.json covers, because it is written later or is bundle.json itself, and what answers depend on.
+_SEALED = (BUNDLE_FILE, "decision.json", "gates.json", "gates.npz", "router.json", "router.npz")
 # The outputs of the export, and the layers they come from.
 PROBABILITIES, FEATURE_MAP, EMBEDDING = "probabilities", "feature_map", "embedding"
 FORMAT = 1
@@ -178,6 +181,40 @@ def load_bundle(folder: Path) -> Bundle:
     return Bundle(folder, str(name), str(fingerprint), labels, frame, probe, facts, mark)
 
 
+def seal_folder(folder: Path) -> None:
+    """Write ``seal.json``: the hashes of the rules, the gate, the router and the description of a model that is done.
+
+    From then on a folder is refused where one of them was changed, removed or added.
+    """
+    load_bundle(folder)
+    write_json(folder / SEAL_FILE, {part: _find_hash(folder / part) for part in _SEALED})
+
+
+def renew_seal(folder: Path) -> None:
+    """Seal a folder anew that was sealed, once a part has been fitted anew."""
+    if (folder / SEAL_FILE).exists():
+        seal_folder(folder)
+
+
+def check_seal(folder: Path) -> None:
+    """Compare a folder with its seal, if it has one.
+
+    Raises
+    ------
+    ModelError
+        If a part differs, or the seal is damaged.
+    """
+    if not os.path.lexists(folder / SEAL_FILE):
+        return
+    try:
+        seal = json.loads((folder / SEAL_FILE).read_text(encoding="utf-8"))
+        changed = [part for part in _SEALED if seal[part] != _find_hash(folder / part)]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ModelError(f"{SEAL_FILE} in {folder} is damaged.") from error
+    if changed:
+        raise ModelError(f"{changed[0]} in {folder} is not the one that {SEAL_FILE} describes.")
+
+
 def check_probe(bundle: Bundle, probabilities: Mapping[str, float]) -> None:
     """Compare the answer for the probe picture with the stored one: the label-map self-test.
 
@@ -258,6 +295,10 @@ def _check_files(folder: Path, files: Mapping[str, str]) -> None:
             raise ModelError(f"{part} in {folder} cannot be read ({error.strerror}).") from error
         if found != expected:
             raise ModelError(f"{part} in {folder} is not the file that {BUNDLE_FILE} describes (its hash differs).")
+
+
+def _find_hash(path: Path) -> str | None:
+    return hash_file(path) if os.path.lexists(path) else None
 
 
 def _fingerprint(files: Mapping[str, str], order: tuple[str, ...], frame: FrameRule) -> str:

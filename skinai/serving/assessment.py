@@ -17,7 +17,7 @@ from skinai.data.stressors import STRESSORS
 from skinai.errors import DataError, ModelError
 from skinai.evaluation.decision import CANNOT_ASSESS, DECISION_FILE, Decision, read_decision
 from skinai.labels import Label, LabelSet
-from skinai.model.bundle import EMBEDDING, FEATURE_MAP
+from skinai.model.bundle import EMBEDDING, FEATURE_MAP, check_seal
 from skinai.model.gates import Gates, Verdict, build_features, count_features, read_gates
 from skinai.model.head import HEAD_FILE, map_class, read_head
 from skinai.model.reference import REFERENCE_FILE, ReferenceIndex, read_reference
@@ -219,6 +219,7 @@ class Assessor:
         """
         predictor = Predictor.load(folder, threads=threads, copies=copies)
         bundle = predictor.bundle
+        check_seal(bundle.folder)
         decision = reference = kernel = None
         try:
             # Also where it is a link that leads nowhere, which is not the same as no rules.
