@@ -8,7 +8,7 @@ DATA ?= $(SKINAI_DATA)
 ARCHITECTURE ?= efficientnet-lite0
 OUT ?= models/my-$(ARCHITECTURE)
 
-.PHONY: app test ready soak check bench train locks vulnerabilities clean
+.PHONY: app test ready soak check bench fuzz train locks vulnerabilities clean
 
 app: $(VENV)/.app-ready
 	$(BIN)/python -m skinai app
@@ -32,6 +32,10 @@ check: $(VENV)/.dev-ready
 bench: $(VENV)/.bench-ready
 	$(BIN)/python -m benchmarks $(BENCH)
 
+# Ten minutes for each reader of what strangers hand in; findings lie in runs/fuzz. FUZZ="pictures --minutes 2" for less.
+fuzz: $(VENV)/.fuzz-ready
+	$(BIN)/python -m fuzz $(FUZZ)
+
 # make train DATA=/path/to/HAM10000 ARCHITECTURE=seed-cnn
 train: $(VENV)/.dev-ready
 	$(BIN)/python -m skinai train --data "$(DATA)" --architecture $(ARCHITECTURE) --out $(OUT)
@@ -43,7 +47,7 @@ LOCK := $(LOCKS)/uv pip compile --constraint locks/constraints.txt --generate-ha
 
 locks: $(VENV)/.locks-ready
 	$(LOCK) requirements.txt -o locks/app.txt
-	$(LOCK) requirements-runtime.txt requirements-service.txt -o locks/image.txt
+	$(LOCK) requirements-runtime.txt requirements-service.txt requirements-signin.txt -o locks/image.txt
 	$(MAKE) $(VENV)/.runtime-ready
 	$(LOCKS)/cyclonedx-py environment --output-reproducible --of JSON -o locks/image.cdx.json $(VENV)/runtime/bin/python
 	$(LOCKS)/pip-licenses --python $(VENV)/runtime/bin/python --format markdown --output-file locks/licences.md
@@ -77,12 +81,12 @@ $(VENV)/.scorer-ready $(VENV)/.ray-ready $(VENV)/.locks-ready: $(VENV)/.%-ready:
 	touch $@
 
 # What is added to the environment of the app.
-$(VENV)/.dev-ready $(VENV)/.bench-ready: $(VENV)/.%-ready: $(VENV)/.app-ready requirements-%.txt
+$(VENV)/.dev-ready $(VENV)/.bench-ready $(VENV)/.fuzz-ready: $(VENV)/.%-ready: $(VENV)/.app-ready requirements-%.txt
 	$(BIN)/python $(INSTALL) -r requirements-$*.txt
 	touch $@
 
 $(VENV)/.ray-ready $(VENV)/.dev-ready: requirements-service.txt
-$(VENV)/.dev-ready: requirements-mpi.txt
-$(VENV)/.bench-ready: $(VENV)/.dev-ready
+$(VENV)/.dev-ready: requirements-mpi.txt requirements-signin.txt
+$(VENV)/.bench-ready $(VENV)/.fuzz-ready: $(VENV)/.dev-ready
 # Whoever runs the image's contents there cannot write what Python compiles.
 $(VENV)/.runtime-ready: override PIP_FLAGS = --compile

@@ -13,13 +13,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from skinai import __version__
+from skinai.artefacts import holding, remove_stale_temporaries
 from skinai.errors import SkinaiError, UsageError
 from skinai.labels import HAM10000
 from skinai.model.bundle import (
@@ -51,6 +52,8 @@ if TYPE_CHECKING:  # importing it costs pandas, which `predict` does without
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 0, or 2 after a one-line sentence on standard error."""
+    if arguments is None:
+        _work_in_utf8()
     parser = _build_parser()
     options = parser.parse_args(arguments)
     try:
@@ -68,6 +71,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("skinai: interrupted.", file=sys.stderr)
         return 130
+
+
+def _work_in_utf8() -> None:
+    """Start the command anew where the locale has Python read names and write text in something else than UTF-8.
+
+    The same command then gives the same bytes everywhere, and so do the processes that it starts.
+    """
+    if sys.getfilesystemencoding() != "utf-8":
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | {"PYTHONUTF8": "1"})
 
 
 def run_audit(options: argparse.Namespace) -> int:
@@ -200,6 +212,8 @@ def run_train(options: argparse.Namespace) -> int:
         raise UsageError("--by-picture goes with neither --split nor --no-test.")
     given = ("init", "epochs", "batch_size", "learning_rate", "seed")
     changes = {name: getattr(options, name) for name in given if getattr(options, name) is not None}
+    if _names_file(options.init):
+        changes["init"] = "pretrained"
     config = configure(options.architecture, changes, options.set)
     peers = open_peers(options.engine)
     with peers.ending_together():
@@ -221,18 +235,20 @@ def _train(options: argparse.Namespace, config: TrainingConfig, peers: Peers) ->
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from skinai.training.run import remove_weights, train_model
 
-    bundle = train_model(
-        config,
-        data,
-        split,
-        out,
-        resume=options.resume,
-        by_picture=options.by_picture,
-        teacher=find_model_folder(options.teacher) if options.teacher else None,
-        licence=options.licence,
-        notes=options.note,
-        peers=peers,
-    )
+    with _alone(out) if peers.is_first else nullcontext():
+        bundle = train_model(
+            config,
+            data,
+            split,
+            out,
+            resume=options.resume,
+            by_picture=options.by_picture,
+            teacher=find_model_folder(options.teacher) if options.teacher else None,
+            pretrained=Path(options.init) if _names_file(options.init) else None,
+            licence=options.licence,
+            notes=options.note,
+            peers=peers,
+        )
     if bundle is None:
         return 0
     print(
@@ -251,6 +267,30 @@ def _train(options: argparse.Namespace, config: TrainingConfig, peers: Peers) ->
             print("The split leaks on purpose, so the weights were removed; predictions and report stay.")
 
 
+def _names_file(init: str | None) -> bool:
+    return init not in (None, "imagenet", "random")
+
+
+def run_pretrain(options: argparse.Namespace) -> int:
+    """Pre-train a network on the pictures of train, without their diagnoses."""
+    from skinai.data.split import read_near_duplicates, read_split, split_lesions
+
+    data = _read_data(options)
+    split = read_split(options.split) if options.split else split_lesions(data.table, read_near_duplicates(data.path))
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from skinai.training.pretraining import PretrainingConfig
+    from skinai.training.run import pretrain
+
+    given = ("architecture", "epochs", "batch_size", "learning_rate", "seed")
+    changes = {name: getattr(options, name) for name in given if getattr(options, name) is not None}
+    out = Path(options.out).resolve()
+    if out.suffix != ".npz":
+        raise UsageError(f"--out names a file that ends in .npz. Received: {options.out}.")
+    losses = pretrain(PretrainingConfig(**changes), data, split, out, imagenet=options.init == "imagenet")
+    print(f"Wrote {options.out} after {len(losses)} epochs; `train --init {options.out}` starts from it.")
+    return 0
+
+
 def run_ensemble(options: argparse.Namespace) -> int:
     """Join trained networks into one model folder."""
     data = _read_data(options)
@@ -260,7 +300,8 @@ def run_ensemble(options: argparse.Namespace) -> int:
     out = Path(options.out).resolve()
     members = [Path(member) for member in options.members]
     views = options.views.split(",")
-    bundle = build_ensemble(members, data, out, views=views, full_weights=options.full_weights)
+    with _alone(out):
+        bundle = build_ensemble(members, data, out, views=views, full_weights=options.full_weights)
     print(f"Joined {len(options.members)} networks as {bundle.name}, fingerprint {bundle.fingerprint}.")
     return _evaluate(out, "valid", None, purpose="", as_json=False)
 
@@ -271,11 +312,11 @@ def run_slim(options: argparse.Namespace) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from skinai.training.slim import slim_model
 
-    bundle = slim_model(
-        Path(options.folder), data, Path(options.out).resolve(), licence=options.licence, notes=options.note
-    )
+    out = Path(options.out).resolve()
+    with _alone(out):
+        bundle = slim_model(Path(options.folder), data, out, licence=options.licence, notes=options.note)
     print(f"Wrote {bundle.name}, fingerprint {bundle.fingerprint}.")
-    return _evaluate(Path(options.out).resolve(), "valid", None, purpose="", as_json=False)
+    return _evaluate(out, "valid", None, purpose="", as_json=False)
 
 
 def run_gates(options: argparse.Namespace) -> int:
@@ -284,14 +325,17 @@ def run_gates(options: argparse.Namespace) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from skinai.training.gates import fit_gates
 
-    fit_gates(Path(options.folder), data, unlike=options.unlike)
-    renew_seal(Path(options.folder))
+    with _writing(Path(options.folder)):
+        fit_gates(Path(options.folder), data, unlike=options.unlike)
+        renew_seal(Path(options.folder))
     return 0
 
 
 def run_seal(options: argparse.Namespace) -> int:
     """Note the hashes of a finished model's rules, gate and router."""
-    seal_folder(find_model_folder(options.folder))
+    folder = find_model_folder(options.folder)
+    with _writing(folder):
+        seal_folder(folder)
     return 0
 
 
@@ -303,14 +347,15 @@ def run_router(options: argparse.Namespace) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from skinai.training.router import fit_router
 
-    fit_router(
-        Path(options.folder),
-        clinical,
-        dermoscopy,
-        dermoscopy_model=find_model_folder(options.dermoscopy_model),
-        neither=options.neither,
-    )
-    renew_seal(Path(options.folder))
+    with _writing(Path(options.folder)):
+        fit_router(
+            Path(options.folder),
+            clinical,
+            dermoscopy,
+            dermoscopy_model=find_model_folder(options.dermoscopy_model),
+            neither=options.neither,
+        )
+        renew_seal(Path(options.folder))
     return 0
 
 
@@ -417,15 +462,16 @@ def run_decide(options: argparse.Namespace) -> int:
 
     folder = find_model_folder(options.folder)
     bundle = load_bundle(folder)
-    decision = fit_decision(
-        folder,
-        fingerprint=bundle.fingerprint,
-        labels=bundle.labels,
-        calibration=bundle.facts.get("calibration"),
-        names=options.point or OPERATING_POINTS,
-        coverage=options.coverage,
-    )
-    renew_seal(folder)
+    with _writing(folder):
+        decision = fit_decision(
+            folder,
+            fingerprint=bundle.fingerprint,
+            labels=bundle.labels,
+            calibration=bundle.facts.get("calibration"),
+            names=options.point or OPERATING_POINTS,
+            coverage=options.coverage,
+        )
+        renew_seal(folder)
     for point in decision.operating_points:
         print(f"{point.name:<20}threshold {point.threshold:.6f}")
     print(
@@ -845,37 +891,38 @@ def _evaluate(
     from skinai.exports.text import format_checks, format_report
 
     name, fingerprint, labels, calibration = _identify(folder)
-    predictions = folder / predictions_file(subset)
-    if subset == "test" and not predictions.exists():
-        if read is None:
-            raise UsageError(f"{folder} has no {predictions.name}; give --data DIR to look at test, once.")
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        from skinai.training.run import look_at_test
+    with _writing(folder):  # who comes at the same time finds what the first one has written
+        predictions = folder / predictions_file(subset)
+        if subset == "test" and not predictions.exists():
+            if read is None:
+                raise UsageError(f"{folder} has no {predictions.name}; give --data DIR to look at test, once.")
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+            from skinai.training.run import look_at_test
 
-        def say(sentence: str) -> None:
-            print(sentence, file=sys.stderr)
+            def say(sentence: str) -> None:
+                print(sentence, file=sys.stderr)
 
-        look_at_test(folder, read(), purpose=purpose, by_picture=by_picture, verbose=not as_json, say=say)
-    if not (folder / DECISION_FILE).exists():
-        fit_decision(folder, fingerprint=fingerprint, labels=labels, calibration=calibration)
-    decision = read_decision(folder, fingerprint=fingerprint, labels=labels)
-    report = evaluate_predictions(
-        predictions,
-        model_name=name,
-        fingerprint=fingerprint,
-        subset=subset,
-        labels=labels,
-        decision=decision,
-        calibration=calibration,
-    )
-    checks: Sequence[Check] = ()
-    if subset == "test":
-        _refuse_others(folder, report)
-        # The report follows from predictions and rules alone, so an older one is replaced without a look at pictures.
-        if not _is_written(report, folder):
-            write_report(report, folder)
-        report = read_report(folder, labels)
-        checks = check_folder(folder, report, fingerprint=fingerprint)
+            look_at_test(folder, read(), purpose=purpose, by_picture=by_picture, verbose=not as_json, say=say)
+        if not (folder / DECISION_FILE).exists():
+            fit_decision(folder, fingerprint=fingerprint, labels=labels, calibration=calibration)
+        decision = read_decision(folder, fingerprint=fingerprint, labels=labels)
+        report = evaluate_predictions(
+            predictions,
+            model_name=name,
+            fingerprint=fingerprint,
+            subset=subset,
+            labels=labels,
+            decision=decision,
+            calibration=calibration,
+        )
+        checks: Sequence[Check] = ()
+        if subset == "test":
+            _refuse_others(folder, report)
+            # The report follows from predictions and rules alone: an older one is replaced without a look at pictures.
+            if not _is_written(report, folder):
+                write_report(report, folder)
+            report = read_report(folder, labels)
+            checks = check_folder(folder, report, fingerprint=fingerprint)
     if as_json:
         facts = report.as_dict() | {"checks": [check.as_dict() for check in checks]}
         print(json.dumps(facts, indent=1))
@@ -884,6 +931,34 @@ def _evaluate(
         if checks:
             print(f"\n{format_checks(checks)}")
     return _tell_voiding(checks, f"{REPORT_FILE} in {folder}") if not by_picture else 0
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Hold a folder while a model is written into it; where nothing was written, it goes again.
+
+    Raises
+    ------
+    UsageError
+        If another process is writing into it.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with holding(out, wait=False) as free:
+        if not free:
+            raise UsageError(f"Another process is writing into {out}.")
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                out.rmdir()
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Hold a model folder while parts of it are written anew, without what interrupted writes have left."""
+    with holding(folder):
+        remove_stale_temporaries(folder)
+        yield
 
 
 def _identify(folder: Path) -> tuple[str, str, LabelSet, Mapping[str, Any] | None]:
@@ -1196,15 +1271,28 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=run_split)
 
+    command = commands.add_parser("pretrain", help="train a network on pictures without their diagnoses")
+    command.add_argument("--data", metavar="DIR", help=data_help + "; or your own pictures, a folder a class")
+    _add_own_data(command)
+    architecture_help = "efficientnet-lite0 to -lite2, or mobilenet-v2"
+    command.add_argument("--architecture", required=True, metavar="NAME", help=architecture_help)
+    command.add_argument("--out", required=True, metavar="FILE", help="the .npz file to write, after each epoch")
+    command.add_argument("--split", metavar="FILE", type=Path, help="default: made from the data folder")
+    command.add_argument("--init", choices=("imagenet", "random"), default="imagenet")
+    command.add_argument("--epochs", type=int)
+    command.add_argument("--batch-size", type=int)
+    command.add_argument("--learning-rate", type=float)
+    command.add_argument("--seed", type=_seed)
+    command.set_defaults(run=run_pretrain)
+    architecture_help = f"seed-cnn, {architecture_help}"
+
     command = commands.add_parser("train", help="train a network and write its model folder")
     command.add_argument("--data", metavar="DIR", help=data_help + "; or your own pictures, a folder a class")
     _add_own_data(command)
-    command.add_argument(
-        "--architecture", required=True, metavar="NAME", help="seed-cnn, or efficientnet-lite0 to -lite2"
-    )
+    command.add_argument("--architecture", required=True, metavar="NAME", help=architecture_help)
     command.add_argument("--out", required=True, metavar="FOLDER", help="the model folder to write")
     command.add_argument("--split", metavar="FILE", type=Path, help="default: made from the data folder")
-    command.add_argument("--init", choices=("imagenet", "random"))
+    command.add_argument("--init", metavar="WEIGHTS", help="imagenet, random, or a file of `pretrain`")
     command.add_argument("--epochs", type=int)
     command.add_argument("--batch-size", type=int)
     command.add_argument("--learning-rate", type=float)

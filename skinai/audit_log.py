@@ -85,17 +85,23 @@ class AuditLog:
         entry = describe_entry(account, pixels_hash, answer) | more
         with self._lock, _locked(self.path) as file:
             number, last = self._find_end(file)
-            line = {"number": number + 1, "utc": datetime.now(UTC).isoformat(timespec="milliseconds")} | entry
-            line |= {"previous": last}
+            line: dict[str, Any] = {"number": number + 1}
+            line |= {"utc": datetime.now(UTC).isoformat(timespec="milliseconds")} | entry | {"previous": last}
             line["hash"] = _hash(line, self._key)
+            end = file.seek(0, os.SEEK_END)
             try:
-                file.seek(0, os.SEEK_END)
-                file.write(_write_line(line))
-                file.flush()
+                left = memoryview(_write_line(line))
+                while left:  # a disk that gets full takes a part first
+                    left = left[file.write(left) :]
                 os.fsync(file.fileno())
-                write_json(head_file(self.path), {"entries": line["number"], "hash": line["hash"]})
-            except OSError as error:
-                raise AuditError(f"The audit log cannot be written ({error.strerror}); nothing is answered.") from error
+                self._write_head(line["number"], line["hash"])
+            except OSError:
+                # What is not answered is not in the log; and a head that could never be written would fall behind.
+                file.truncate(end)
+                raise
+
+    def _write_head(self, number: int, last: str) -> None:
+        write_json(head_file(self.path), {"entries": number, "hash": last})
 
     def _find_end(self, file: BinaryIO) -> tuple[int, str]:
         """Return number and hash of the last line; what a crash left of a line is removed."""
@@ -123,6 +129,8 @@ class AuditLog:
         behind = head is None if number == 1 else head == (number - 1, previous)
         if not known or not (behind or head == (number, last)):
             raise AuditError(_CHANGED.format(path=self.path))
+        if head != (number, last):  # a second crash would leave it two lines behind
+            self._write_head(number, last)
         return number, last
 
 
@@ -243,11 +251,14 @@ def _read_head(path: Path) -> tuple[int, str] | None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[BinaryIO]:
-    """Yield the log, opened to be read and written, while no other process has it."""
+    """Yield the log, opened to be read and written, while no other process has it.
+
+    It is not buffered: what a full disk did not take would be written once more when it is closed.
+    """
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "r+b", buffering=0) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield file
     except OSError as error:
         raise AuditError(f"The audit log cannot be written ({error.strerror}); nothing is answered.") from error
-    with os.fdopen(handle, "r+b") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield file

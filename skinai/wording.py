@@ -26,6 +26,29 @@ UPLOADS_FULL = "A visit holds at most {files} files and {size} MB. Remove some, 
 HOST_UNKNOWN = "This server does not answer to that name; server.allowedHosts has those to which it does."
 ADDRESS_UNKNOWN = "There is nothing at this address."
 SERVER_FAILED = "The server could not answer; its log says why."
+SIGNED_IN_ONLY = "Only who is signed in gets an answer here."
+
+SIGN_IN_ON = "Sign-in is on; accounts listed: {accounts}, domains listed: {domains}."
+SIGN_IN_TITLE = "skinai"
+SIGN_IN_ASKED = "Only accounts that are listed on this server may use it."
+SIGN_IN_BUTTON = "Sign in"
+SIGN_IN_BUTTON_OF = "Sign in with {provider}"
+SIGN_IN_BROKEN = "Sign-in is not set up correctly on this server, so nobody is let in. Its log says why."
+SIGN_IN_UNLISTED = "You are signed in as {name}, an account that is not listed on this server."
+SIGN_IN_UNVERIFIED = (
+    "You are signed in as {name}, and your provider does not say that this e-mail address has been verified, so it is "
+    "not let in."
+)
+SIGN_IN_ENDED = {
+    "idle": "You were signed out because nothing was done for a while.",
+    "too long": "You were signed out because the longest time of a visit is over.",
+    "signed out": "You have signed out.",
+}
+SIGNED_IN_AS = "{name} ({role})"
+SIGN_OUT_BUTTON = "Sign out"
+ROLE_TOO_LOW = "This page needs the role {needed}; yours is {role}."
+ROLE_NO_PICTURES = "Pictures need the role reviewer."
+ROLE_NO_AUDIT = "To make one here needs the role admin."
 
 NOTICE = "Decision aid for research and education. Not a diagnosis."
 NOT_A_DEVICE = "skinai is not a medical device and has not been cleared or tested for the care of patients."
@@ -125,6 +148,14 @@ SPREAD = (
     "{count} pictures of one lesion, taken together. One by one, their summed malignant probability is {least} to "
     "{greatest}."
 )
+
+
+def say_place(before: int) -> str:
+    """Return what somebody reads whose turn it is not yet."""
+    if before <= 0:
+        return "Other visitors' pictures are being looked at; yours is next."
+    people = "1 visitor comes" if before == 1 else f"{before} visitors come"
+    return f"Other visitors' pictures are being looked at; {people} before you."
 
 
 def say_count(labels: LabelSet) -> str:
@@ -858,10 +889,29 @@ INTENDED_USE = (
     "shows how a small network, trained on HAM10000, divides 100 % among seven diagnoses, and how often it was right "
     "on lesions that it had not seen."
 )
-PRIVACY = (
-    "An uploaded picture goes only to the computer that runs this program. It is kept in memory, written to no file, "
-    "shown back without its metadata and never used for training. After the page is closed it can stay in memory until "
-    "the server clears old sessions or is stopped. The program contacts no other computer."
+# A test proves each of these sentences: tests/browser/test_privacy.py.
+PRIVACY = {
+    "goes": "An uploaded picture goes only to the computer that runs this program, and that one contacts no other.",
+    "written": "Nothing of it is written to disk: not the picture, not its name, not the answer.",
+    "trained": "The model does not learn from it.",
+    "logged": "The program's log holds no picture, no file's name and nothing that a file says of patient or place.",
+    "shown": "It is shown back, on your page alone, as a smaller copy without the file's metadata.",
+    "taken": (
+        "What you download holds none of the metadata either; only the table of a batch lists the names of your files."
+    ),
+    "ends": (
+        "Once you have closed the page, the program lets go of the picture and of all it has worked out from it, after "
+        "at most {seconds:.0f} s."
+    ),
+}
+PRIVACY_SIGNED_IN = (
+    "An uploaded picture goes only to the computer that runs this program. You are signed in: that computer has asked "
+    "your provider who you are, and contacts no other. The provider learned that you use this page, and nothing of "
+    "your pictures; your browser keeps a cookie until you sign out."
+)
+PRIVACY_AUDITED = (
+    "Whoever runs this program has switched on a log of answers: for each it keeps the time, who was signed in, a hash "
+    "by which the picture can be recognised but not seen, the model, and the answer."
 )
 
 # ---- the sections of the report card --------------------------------------------------------------------------------
@@ -1070,8 +1120,10 @@ WORKBENCH_LOCKED = (
     "Only who runs this server can put rules in force: start it with `python -m skinai app --workbench`, or run this, "
     "then `evaluate`, which shows what they reach on the holdout pictures."
 )
+WORKBENCH_ADMIN = "To put rules in force needs the role admin."
 WORKBENCH_WRITE = "Write these as a new version of decision.json"
 WORKBENCH_FAILED = "The rules were not written: {error}"
+WORKBENCH_BUSY = "Somebody else is writing into this model's folder. Try again in a moment."
 WORKBENCH_WRITTEN = (
     "Version {version} of decision.json is in force from the next answer on. The report still describes the former "
     "rules: `python -m skinai evaluate {folder}` makes it anew."

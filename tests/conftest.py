@@ -11,6 +11,8 @@ import shutil
 import socket
 import zipfile
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -416,3 +418,17 @@ def holdout_photographs() -> list[Path]:
         pytest.skip("the clinical photographs are not at hand")
     split = read_split(models_folder() / CLINICAL_MODEL / "split.csv")
     return [data / name for name in split.loc[split["subset"] == "test", "image_id"][::8]]
+
+
+def shorten_lite0(patch: pytest.MonkeyPatch) -> None:
+    """Have EfficientNet-Lite0 consist of five blocks, which take a quarter of the time to build.
+
+    There is one of every kind: with and without expansion, of 3 and of 5 pixels, with and without a residual, with and
+    without a stride.
+    """
+    from skinai.model.architectures import ARCHITECTURES, build_inverted_residuals
+    from skinai.model.efficientnet_lite import LITE0
+
+    short = replace(LITE0, plan=((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 1, 6, 40, 2), (5, 1, 6, 80, 1)))
+    build = partial(build_inverted_residuals, short)
+    patch.setitem(ARCHITECTURES, LITE0.name, replace(ARCHITECTURES[LITE0.name], build=build))

@@ -1,6 +1,8 @@
 """The commands as a user types them."""
 
+import contextlib
 import csv
+import io
 import json
 import shutil
 import subprocess
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import encode
+from conftest import encode, shorten_lite0
 
 from skinai.__main__ import main
 from skinai.artefacts import hash_file, read_gzip, write_gzip
@@ -25,9 +27,21 @@ from skinai.wording import NOTICE
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def run(*arguments, **options):
+def run_process(*arguments):
+    """Run a command in a process of its own, as a shell does."""
     command = [sys.executable, "-m", "skinai", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, **options)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def run(*arguments):
+    """Run a command in this process, which has loaded TensorFlow already; return what `run_process` returns."""
+    out, errors = io.StringIO(), io.StringIO()
+    with contextlib.chdir(ROOT), contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+        try:
+            code = main([*map(str, arguments)])
+        except SystemExit as end:  # what argparse does
+            code = end.code
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), errors.getvalue())
 
 
 @pytest.fixture
@@ -42,7 +56,7 @@ def pictures(tmp_path):
 
 
 def test_json_has_one_object_a_file_also_for_a_broken_one(small_model, pictures):
-    done = run("predict", pictures, "--json", "--model", small_model)
+    done = run_process("predict", pictures, "--json", "--model", small_model)
     objects = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 2
     assert [Path(item["file"]).name for item in objects] == ["broken.jpg", "two.PNG", "one.jpg"]
@@ -134,7 +148,7 @@ def test_pictures_of_ham10000_without_their_table_are_told_so(tmp_path):
 
 
 def test_evaluate_reprints_the_stored_report(small_model):
-    done = run("evaluate", small_model)
+    done = run_process("evaluate", small_model)
     assert done.returncode == 0, done.stderr
     for text in ("balanced accuracy", "always", "confusion", "95 % intervals: bootstrap by lesion"):
         assert text in done.stdout
@@ -272,15 +286,18 @@ def test_a_place_that_cannot_be_written_is_one_line(small_model, pictures, tmp_p
     assert "Not a directory" in done.stderr or "File exists" in done.stderr
 
 
-def test_efficientnet_trains_from_random_weights_without_the_weights_package(small_data, tmp_path):
-    out = tmp_path / "model"
-    arguments = ["train", "--data", str(small_data), "--architecture", "efficientnet-lite0", "--init", "random"]
-    assert main([*arguments, "--epochs", "1", "--no-test", "--out", str(out)]) == 0
-    assert json.loads((out / "bundle.json").read_text())["frame"] == {
-        "width_px": 256,
-        "height_px": 192,
-        "filter": "bilinear",
-    }
+def test_efficientnet_trains_from_weights_of_its_own_without_the_weights_package(small_data, tmp_path, monkeypatch):
+    """Random ones, trained on pictures without their diagnoses, then with."""
+    shorten_lite0(monkeypatch)
+    out, weights = tmp_path / "model", tmp_path / "weights.npz"
+    network = ["--data", str(small_data), "--architecture", "efficientnet-lite0", "--epochs", "1"]
+    arguments = ["pretrain", *network, "--init", "random", "--batch-size", "16", "--out", str(weights)]
+    assert main(arguments) == 0
+    assert main(["train", *network, "--init", str(weights), "--no-test", "--out", str(out)]) == 0
+    facts = json.loads((out / "bundle.json").read_text())
+    assert facts["frame"] == {"width_px": 256, "height_px": 192, "filter": "bilinear"}
+    configuration = facts["training"]["configuration"]
+    assert (configuration["init"], configuration["pretrained"]) == ("pretrained", hash_file(weights))
 
 
 @pytest.mark.alone
@@ -288,11 +305,11 @@ def test_efficientnet_trains_from_random_weights_without_the_weights_package(sma
 def test_predict_answers_within_2_seconds_from_cold_without_tensorflow(tmp_path):
     path = tmp_path / "lesion.jpg"
     path.write_bytes(encode(draw_lesion(5)))
-    run("predict", path, "--json")
+    run_process("predict", path, "--json")
     times = []
     for _ in range(3):
         start = time.monotonic()
-        done = run("predict", path, "--json")
+        done = run_process("predict", path, "--json")
         times.append(time.monotonic() - start)
         assert done.returncode == 0
     assert sorted(times)[1] < 2
@@ -320,11 +337,11 @@ def own_pictures(tmp_path):
 def test_own_pictures_become_a_model_folder_that_answers(own_pictures, tmp_path):
     out = tmp_path / "models" / "moles"
     command = ["train", "--data", own_pictures, "--malignant", "dark", "--architecture", "seed-cnn", "--epochs", "2"]
-    done = run(*command, "--out", out)
+    done = run_process(*command, "--out", out)
     assert done.returncode == 0, done.stderr
     assert "No lesion ids: each picture counts as a lesion of its own" in done.stdout
     assert "moles (" in done.stdout
-    answer = run("predict", own_pictures / "red" / "3.png", "--model", out)
+    answer = run_process("predict", own_pictures / "red" / "3.png", "--model", out)
     assert "summed malignant probability" in answer.stdout
     assert "red" in answer.stdout
     bundle = json.loads((out / "bundle.json").read_text())

@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "labels": set(),
     "artefacts": set(),
     "audit_log": EVERYBODY,
+    "access": EVERYBODY,
     "data": EVERYBODY,
     "model": EVERYBODY | {"data"},
     "training": EVERYBODY | {"data", "model"},
@@ -32,6 +33,8 @@ MAY_IMPORT_ANYTHING = {"ui", "__main__", "__init__"}
 HEAVY = {"tensorflow", "keras"}
 # Who does not serve over HTTP need not install them.
 FOR_THE_SERVICE = {"fastapi", "uvicorn", "python_multipart", "prometheus_client", "pydantic"}
+# Who lets everybody in need not install them; Streamlit loads them when somebody signs in.
+FOR_SIGN_IN = {"authlib", "httpx2", "joserfc"}
 # Who answers for few pictures need not load them.
 MAY_LOAD_ENGINES = {"bulk": {"pyarrow", "ray"}, "cluster": {"ray"}, "service": {"ray"}}
 
@@ -80,6 +83,7 @@ def test_streamlit_and_tensorflow_stay_in_their_rooms(path):
         assert not packages & HEAVY
     if _room(path) != "service":
         assert not packages & FOR_THE_SERVICE
+    assert not packages & FOR_SIGN_IN
     assert packages & {"pyarrow", "ray"} <= MAY_LOAD_ENGINES.get(_room(path), set())
 
 
@@ -133,7 +137,7 @@ def test_requirements_are_exact_and_above_the_safe_floors():
         assert tuple(int(part) for part in pins[package].split(".")) >= floor
 
 
-@pytest.mark.parametrize("file", ["requirements.txt", "requirements-service.txt"])
+@pytest.mark.parametrize("file", ["requirements.txt", "requirements-service.txt", "requirements-signin.txt"])
 def test_the_installed_versions_are_the_pinned_ones(file):
     from importlib.metadata import version
 

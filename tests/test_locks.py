@@ -6,7 +6,10 @@ import re
 import pytest
 from conftest import ROOT
 
-LOCKS = {"app": ["requirements.txt"], "image": ["requirements-runtime.txt", "requirements-service.txt"]}
+LOCKS = {
+    "app": ["requirements.txt"],
+    "image": ["requirements-runtime.txt", "requirements-service.txt", "requirements-signin.txt"],
+}
 PIN = re.compile(r"^([\w.-]+)(?:\[[\w,-]+\])?==([\w.]+)", re.MULTILINE)
 
 

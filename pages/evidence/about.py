@@ -4,10 +4,12 @@ import pandas as pd
 import streamlit as st
 
 from skinai import wording
+from skinai.audit_log import open_audit_log
 from skinai.errors import DataError, ModelError
 from skinai.exports.facts import list_few, list_unrecorded
 from skinai.model.bundle import Bundle
-from skinai.ui import components, resources
+from skinai.ui import components, resources, signin
+from skinai.ui.upkeep import find_longest_kept_s
 
 
 def main() -> None:
@@ -19,7 +21,7 @@ def main() -> None:
         components.stop_with(wording.MODEL_UNUSABLE, error)
     show_use(bundle)
     st.header("Your pictures")
-    st.markdown(wording.PRIVACY)
+    show_privacy()
     st.header("The model in use")
     training, data, calibration = (bundle.facts[part] for part in ("training", "data", "calibration"))
     facts = {
@@ -64,6 +66,17 @@ def show_use(bundle: Bundle) -> None:
     st.markdown("\n".join(f"- {sentence}" for sentence in not_for))
     for note in bundle.notes:
         st.markdown(components.plain(note))
+
+
+def show_privacy() -> None:
+    """Say what becomes of a visitor's pictures."""
+    sentences, visitor = dict(wording.PRIVACY), signin.find_visitor()
+    if open_audit_log() is not None:
+        sentences["written"] = wording.PRIVACY_AUDITED
+    if visitor is not None and visitor.login is not None:
+        sentences["goes"] = wording.PRIVACY_SIGNED_IN
+    said = (sentence.format(seconds=find_longest_kept_s()) for sentence in sentences.values())
+    st.markdown("\n".join(f"- {sentence}" for sentence in said))
 
 
 def describe_network(bundle: Bundle) -> str:

@@ -13,7 +13,7 @@ from skinai.labels import HAM10000, LabelSet
 from skinai.model.bundle import Bundle
 from skinai.serving.assessment import Assessment, Assessor
 from skinai.serving.routing import Desk, Routing
-from skinai.ui import answer, charts, components, journal, resources
+from skinai.ui import answer, charts, components, journal, resources, turns
 from skinai.ui.intake import SHOWN, GivenPicture, ask_for_pictures, identify
 
 
@@ -29,38 +29,48 @@ def main() -> None:
     first = st.toggle(wording.CLINICIAN_TOGGLE, value=kept, help=wording.CLINICIAN_HELP, key="clinician_first")
     st.session_state["clinician_first_kept"] = first
     pictures = ask_for_pictures(bundle, photographs=desk.router is not None)
-    routing = None
-    if not pictures:
-        show_empty_state(bundle)
+    if pictures:
+        with turns.turn():
+            bundle = answer_for(pictures, desk, first=first)
     else:
-        try:
-            routing = ask_for_model(desk, pictures)
-        except ModelError as error:
-            components.stop_with(wording.MODEL_UNUSABLE, error)
-    if routing is not None and routing.answered_by is None:
-        write_down(pictures, [None] * len(pictures), bundle, routing, insisted=False)
-    if routing is not None and routing.answered_by is not None:
-        assessor = desk.assessors[routing.answered_by]
-        bundle = assessor.predictor.bundle
-        try:
-            assessments = [assessor.assess(picture.pixels) for picture in pictures]
-        except ModelError as error:
-            components.stop_with(wording.MODEL_UNUSABLE, error)
-        insisted = ask_to_insist(pictures, assessments, bundle)
-        if any(one.refused for one in assessments) and not insisted:
-            write_down(pictures, assessments, bundle, routing, insisted=False)
-        else:
-            own = find_own_answer(pictures)
-            late = first and own is None and is_known(pictures)
-            if late:
-                st.warning(wording.CLINICIAN_TOO_LATE)
-            if first and own is None and not late:
-                ask_for_own_answer(pictures, bundle)
-            else:
-                write_down(pictures, assessments, bundle, routing, insisted=insisted)
-                remember_shown(pictures)
-                show_result(pictures, assessments, assessor, routing, insisted=insisted, own=own)
+        show_empty_state(bundle)
     show_limits(bundle.labels)
+
+
+def answer_for(pictures: list[GivenPicture], desk: Desk, *, first: bool) -> Bundle:
+    """Show what the fitting model says of the pictures; return that model, or the one in use where neither fits.
+
+    With `first` the visitor says first what he or she thinks.
+    """
+    bundle = desk.main.predictor.bundle
+    try:
+        routing = ask_for_model(desk, pictures)
+    except ModelError as error:
+        components.stop_with(wording.MODEL_UNUSABLE, error)
+    if routing.answered_by is None:
+        write_down(pictures, [None] * len(pictures), bundle, routing, insisted=False)
+        return bundle
+    assessor = desk.assessors[routing.answered_by]
+    bundle = assessor.predictor.bundle
+    try:
+        assessments = [assessor.assess(picture.pixels) for picture in pictures]
+    except ModelError as error:
+        components.stop_with(wording.MODEL_UNUSABLE, error)
+    insisted = ask_to_insist(pictures, assessments, bundle)
+    if any(one.refused for one in assessments) and not insisted:
+        write_down(pictures, assessments, bundle, routing, insisted=False)
+        return bundle
+    own = find_own_answer(pictures)
+    late = first and own is None and is_known(pictures)
+    if late:
+        st.warning(wording.CLINICIAN_TOO_LATE)
+    if first and own is None and not late:
+        ask_for_own_answer(pictures, bundle)
+    else:
+        write_down(pictures, assessments, bundle, routing, insisted=insisted)
+        remember_shown(pictures)
+        show_result(pictures, assessments, assessor, routing, insisted=insisted, own=own)
+    return bundle
 
 
 def ask_for_model(desk: Desk, pictures: list[GivenPicture]) -> Routing:
@@ -77,6 +87,7 @@ def ask_for_model(desk: Desk, pictures: list[GivenPicture]) -> Routing:
             format_func=lambda kind: wording.MODEL_NAMES.get(kind, kind),
             required=True,
             help=wording.ROUTE_HELP,
+            wrap=True,  # the third choice, on a phone
             # Overruling the router for one lesion does not overrule it for the next.
             key=f"by-{identify(pictures)}",
         )

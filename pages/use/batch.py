@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from skinai import wording
 from skinai.data.archives import is_archive, list_archive, read_archive
@@ -18,7 +19,7 @@ from skinai.labels import LabelSet
 from skinai.model.bundle import Bundle
 from skinai.serving.assessment import Assessor
 from skinai.serving.batch import BatchRow, assess_files, describe_row
-from skinai.ui import components, journal, resources
+from skinai.ui import components, journal, resources, turns
 from skinai.ui.intake import SHOWN, UPLOAD_TYPES
 
 MOST_PICTURES = 500
@@ -141,8 +142,9 @@ def run_batch(assessor: Assessor, files: Sequence[Any], count: int) -> None:
     stop = st.empty()
     # Pressing it ends this run of the script, and the next one shows what there is.
     stop.button(wording.BATCH_STOP, key="stop")
+    waiting = st.empty()
     start = time.monotonic()
-    for done, row in enumerate(assess_files(assessor, open_files(files)), 1):
+    for done, row in enumerate(take_turns(assess_files(assessor, open_files(files)), waiting), 1):
         thumbnail, picture_hash = None, ""
         if row.picture is not None and row.assessment is not None:
             picture_hash = hash_pixels(row.picture)
@@ -159,6 +161,16 @@ def run_batch(assessor: Assessor, files: Sequence[Any], count: int) -> None:
             break
     bar.empty()
     stop.empty()
+
+
+def take_turns(rows: Iterator[BatchRow], waiting: DeltaGenerator) -> Iterator[BatchRow]:
+    """Yield the rows, each made when it is this visitor's turn, so that nobody waits for a whole batch of another's."""
+    while True:
+        with turns.turn(waiting):
+            row = next(rows, None)
+        if row is None:
+            return
+        yield row
 
 
 def show_rows(batch: Batch) -> None:

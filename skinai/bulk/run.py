@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from skinai.bulk.job import PART_SIZE, Job, Part, cut_parts, hash_list
 from skinai.bulk.output import open_output
+from skinai.bulk.sources import is_url
+from skinai.errors import DataError
 
 # Takes the job and the parts that are left; yields number and content of each, in any order.
 Engine = Callable[[Job, Sequence[Part]], Iterator[tuple[int, bytes]]]
@@ -68,6 +71,8 @@ def score_pictures(
     ------
     UsageError
         If the folder belongs to something else.
+    DataError
+        If a folder of pictures goes away meanwhile: that says nothing of them, so no rows are made of it.
     SkinaiError
         If scoring had to stop; the parts that are done stay.
     """
@@ -76,14 +81,35 @@ def score_pictures(
     facts = {"pictures": len(files), "list_sha256": listed, "part_size": part_size, "parts": len(parts)}
     with open_output(out, job.as_dict() | facts, listed[:12]) as output:
         left = [part for part in parts if not output.has(part)]
-        waited = {part.number for part in left}
+        waited, there = {part.number for part in left}, _list_folders(job, files)
         scored, start = 0, time.monotonic()
         for number, content in engine(job, left) if left else ():
             if number not in waited:
                 continue
+            _require_folders(job, there.intersection(_name_folders(parts[number].files)))
             output.write(number, content)
             waited.remove(number)
             scored += len(parts[number].files)
             on_progress(1 - len(waited) / len(parts))
         seconds = time.monotonic() - start
         return Summary(**output.summarise(len(parts)), scored=scored, seconds=seconds)
+
+
+def _name_folders(files: Iterable[str]) -> set[str]:
+    """Return the folders that pictures lie in which are files."""
+    return {os.path.dirname(file) for file in files if not is_url(file)}
+
+
+def _list_folders(job: Job, files: Iterable[str]) -> set[str]:
+    """Return the folders of pictures that are there."""
+    return {folder for folder in _name_folders(files) if (job.base / folder).is_dir()}
+
+
+def _require_folders(job: Job, folders: Iterable[str]) -> None:
+    """Refuse to go on without a folder that was there at the start."""
+    gone = next((folder for folder in sorted(folders) if not (job.base / folder).is_dir()), None)
+    if gone is not None:
+        raise DataError(
+            f"The folder {job.base / gone} went away; the parts that are done stay. Start the same command again once "
+            "it is back."
+        )

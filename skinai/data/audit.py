@@ -118,11 +118,18 @@ def audit_folder(
         Also look for near-duplicates, which takes minutes for ten thousand pictures.
     on_progress : callable
         Called with a step, ``"reading"`` or ``"comparing"``, and the share of it that is done.
+
+    Raises
+    ------
+    DataError
+        If pictures are changed or go away meanwhile.
     """
-    present = data.present.reset_index(drop=True)
+    present, state = data.present.reset_index(drop=True), hash_state(data)
     looks, shapes, unreadable = _read_pictures(
         data, detailed=near, on_progress=lambda share: on_progress("reading", share)
     )
+    if hash_state(data) != state:
+        raise DataError("Pictures were changed or went away while they were looked through: start the audit again.")
     readable = present[[look is not None for look in looks]].reset_index(drop=True)
     whole = [look for look in looks if look is not None]
     pairs = _find_pairs(readable, whole, known, near=near, on_progress=lambda share: on_progress("comparing", share))
@@ -132,7 +139,7 @@ def audit_folder(
     )
     return Audit(
         source=source,
-        state=hash_state(data),
+        state=state,
         counts=count_classes(data),
         sizes=sizes,
         findings=tuple(_list_findings(data, unreadable, pairs, near=near)),

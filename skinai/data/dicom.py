@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skinai.data.images import MAX_BYTES, MAX_PIXELS_DECODED, MeteredBytes, check_size, decode_picture
+from skinai.data.images import MAX_BYTES, MAX_PIXELS_DECODED, SIGNATURES, MeteredBytes, check_size, decode_picture
 from skinai.errors import PictureError
 
 if TYPE_CHECKING:
@@ -72,12 +72,14 @@ class DicomPicture:
 
 
 def is_dicom(content: bytes) -> bool:
-    """Whether the bytes have the mark of a DICOM file (PS3.10, section 7.1).
+    """Whether the bytes have the mark of a DICOM file (PS3.10, section 7.1), and do not begin as a JPEG or PNG does.
+
+    What is both is read as what it begins as, wherever it is read.
 
     >>> is_dicom(b"no")
     False
     """
-    return content[128:132] == b"DICM"
+    return content[128:132] == b"DICM" and not content.startswith(tuple(SIGNATURES.values()))
 
 
 def decode_dicom(content: bytes) -> DicomPicture:

@@ -579,7 +579,7 @@ class _Dataverse:
         meter = _Meter("fetch", part.remote.name, part.total_bytes, part.size, self.on_progress)
         with _writing(part.path):
             file = part.path.open("ab")
-        with file:
+        try:
             while block := self._read_block(part, response):
                 if part.total_bytes is not None and part.size + len(block) > part.total_bytes:
                     raise _UnfitError(f"it is longer than {part.total_bytes:,} bytes", spoilt=True)
@@ -590,6 +590,9 @@ class _Dataverse:
                 self.fetched_bytes += len(block)
                 tries.note_arrival(part.size)
                 meter.show(part.size)
+        finally:
+            with _writing(part.path):  # what a full disk did not take is tried once more
+                file.close()
         if part.total_bytes is not None and not part.is_whole:
             raise _AgainError(f"the connection was cut after {part.size:,} of {part.total_bytes:,} bytes")
 

@@ -10,6 +10,7 @@ import io
 import math
 import re
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -172,10 +173,11 @@ def _check_names(names: list[str], name: str) -> list[str]:
     expected = [f"pixel{number:04d}" for number in range(max(numbers, default=0) + 1)]
     if sorted(names) == sorted([_LABEL, *expected]):
         return expected
+    counts, known = Counter(names), dict.fromkeys((_LABEL, *expected))
     wrong = {
-        "lacks": [item for item in (_LABEL, *expected) if item not in names],
-        "has twice": sorted({item for item in names if names.count(item) > 1}),
-        "also has": [repr(item) for item in dict.fromkeys(names) if item not in (_LABEL, *expected)],
+        "lacks": [item for item in known if item not in counts],
+        "has twice": sorted(item for item, count in counts.items() if count > 1),
+        "also has": [repr(item) for item in counts if item not in known],
     }
     told = "; it ".join(f"{what} {listed(items)}" for what, items in wrong.items() if items)
     raise DataError(f"{name} needs the columns label, pixel0000, pixel0001 and so on, each once; it {told}.")

@@ -34,13 +34,15 @@ MAX_ICC_BYTES = 32 * 1024
 MAX_READINGS = 100_000
 # JPEG can be decoded at 1/2, 1/4 or 1/8 size; nothing here needs more than this.
 JPEG_DRAFT_SIZE_PX = (1600, 1200)
+# No network here sees more; a frame is held in memory whole.
+MAX_FRAME_PX = 4096
 _STRIP_PIXELS = 1_000_000
 SUFFIXES = (".jpg", ".jpeg", ".png", ".dcm")
 
 # Left, top, right and bottom of a rectangle, in shares of a picture's width and height.
 Mark = tuple[float, float, float, float]
 
-_SIGNATURES = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n"}
+SIGNATURES = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG\r\n\x1a\n"}
 _MATRIX_PROFILE_TAGS = {
     *(b"rXYZ", b"gXYZ", b"bXYZ", b"rTRC", b"gTRC", b"bTRC", b"wtpt", b"bkpt", b"lumi", b"chad", b"chrm"),
     *(b"desc", b"cprt", b"dmnd", b"dmdd", b"vued", b"view", b"tech", b"meas", b"cicp", b"calt", b"vcgt", b"mmod"),
@@ -61,7 +63,7 @@ class FrameRule:
     Attributes
     ----------
     width_px, height_px : int
-        Size of the network's input; width is at least height.
+        Size of the network's input; width is at least height and at most `MAX_FRAME_PX`.
     filter : str
         Pillow's resampling filter, by name.
     """
@@ -73,6 +75,8 @@ class FrameRule:
     def __post_init__(self) -> None:
         if not (8 <= self.height_px <= self.width_px):
             raise ValueError(f"A frame is at least as wide as high. Received: {self.width_px} x {self.height_px}")
+        if self.width_px > MAX_FRAME_PX:
+            raise ValueError(f"A frame is at most {MAX_FRAME_PX} wide. Received: {self.width_px}")
         if self.filter not in ("bilinear", "bicubic", "box", "hamming", "lanczos"):
             raise ValueError(f"Unknown resampling filter. Received: {self.filter!r}")
 
@@ -161,7 +165,7 @@ def decode_picture(content: bytes) -> np.ndarray:
         raise PictureError("empty", "The file is empty.")
     if len(content) > MAX_BYTES:
         raise _too_many_bytes(len(content))
-    kind = next((kind for kind, start in _SIGNATURES.items() if content.startswith(start)), None)
+    kind = next((kind for kind, start in SIGNATURES.items() if content.startswith(start)), None)
     if kind is None:
         from skinai.data.dicom import decode_dicom, is_dicom  # it imports this module for the JPEG inside
 

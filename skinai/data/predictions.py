@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from skinai.artefacts import write_atomic
-from skinai.data.tables import listed
+from skinai.data.tables import listed, refuse_torn_rows
 from skinai.errors import DataError
 from skinai.labels import HAM10000, LabelSet
 
@@ -55,8 +55,9 @@ def read_predictions(path: Path, labels: LabelSet = HAM10000) -> pd.DataFrame:
     Raises
     ------
     DataError
-        If the file is missing, columns are missing, a picture, its lesion or group is not named, a picture is repeated,
-        a truth is unknown, or a row's probabilities lie outside 0 to 1 or do not sum to 1 within .001.
+        If the file is missing, a row is torn, columns are missing, a picture, its lesion or group is not named, a
+        picture is repeated, a truth is unknown, or a row's probabilities lie outside 0 to 1 or do not sum to 1 within
+        .001.
     """
     path = Path(path)
     try:
@@ -67,6 +68,7 @@ def read_predictions(path: Path, labels: LabelSet = HAM10000) -> pd.DataFrame:
         raise DataError(f"{path.name} is missing in {path.parent}.") from error
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise DataError(f"{path.name} is not a comma-separated UTF-8 table.") from error
+    refuse_torn_rows(path)
     needed = ["image", *labels.isic_order, "truth", "lesion", "group", *SUBGROUPS]
     missing = [column for column in needed if column not in table.columns]
     if missing:

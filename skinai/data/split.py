@@ -17,7 +17,7 @@ import pandas as pd
 
 from skinai.artefacts import write_atomic
 from skinai.data.metadata import METADATA_FILE, DataFolder
-from skinai.data.tables import listed
+from skinai.data.tables import listed, refuse_torn_rows
 from skinai.errors import DataError
 
 SUBSETS = ("train", "valid", "test")
@@ -58,9 +58,10 @@ def read_pairs(path: Path) -> set[tuple[str, str]]:
         raise DataError(f"{path} does not exist.") from error
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise DataError(f"{path.name} is not a comma-separated UTF-8 table.") from error
+    refuse_torn_rows(Path(path))
     columns = ["image_id_a", "image_id_b"]
     if not set(columns) <= set(table.columns):
-        raise DataError(f"{path.name} needs image_id_a and image_id_b. It has: {list(table.columns)}.")
+        raise DataError(f"{path.name} needs image_id_a and image_id_b. It has: {listed(table.columns, at_most=40)}.")
     if table[columns].isna().any(axis=None):
         raise DataError(f"{path.name} has rows without a picture.")
     return {(min(pair), max(pair)) for pair in zip(table["image_id_a"], table["image_id_b"], strict=True)}
@@ -212,8 +213,8 @@ def read_split(path: Path, *, by_picture: bool = False) -> pd.DataFrame:
     Raises
     ------
     DataError
-        If columns are missing, a subset is unknown, an `image_id` is repeated, or a lesion or group lies in two
-        subsets.
+        If a row is torn, columns are missing, a subset is unknown, an `image_id` is repeated, or a lesion or group lies
+        in two subsets.
     """
     try:
         split = pd.read_csv(path, dtype=str)
@@ -221,6 +222,7 @@ def read_split(path: Path, *, by_picture: bool = False) -> pd.DataFrame:
         raise DataError(f"The split {path} does not exist.") from error
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise DataError(f"{path} is not a comma-separated UTF-8 table.") from error
+    refuse_torn_rows(Path(path))
     missing = [column for column in ("image_id", "lesion_id", "group", "subset") if column not in split.columns]
     if missing:
         raise DataError(f"Missing columns in {path}: {missing}.")

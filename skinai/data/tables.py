@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -103,6 +104,30 @@ def read_text(file: Path) -> str:
     return text
 
 
+def refuse_torn_rows(file: Path) -> None:
+    """Refuse a comma-separated table with a row that has more or fewer values than the header has names.
+
+    Pandas takes the first of too many values for an index, so that each value gets another column's name, and fills
+    up too few.
+
+    Raises
+    ------
+    DataError
+        If there is one.
+    """
+    rows = csv.reader(io.StringIO(read_text(file), newline=""))
+    names = 0
+    try:
+        for number, row in enumerate(rows, 1):
+            if not row or not any(value.strip() for value in row):
+                continue
+            names = names or len(row)
+            if len(row) != names:
+                raise torn_row(file, number, len(row), names)
+    except csv.Error as error:
+        raise no_table(file, str(error)) from error
+
+
 def read_header(file: Path) -> list[str]:
     """Return the names in a table's first line, in lower case; none where that cannot be read.
 
@@ -197,7 +222,7 @@ def _name_columns(
         there = [plain.index(name) for name in names if name in plain]
         if column not in named and there:
             named[there[0]] = column
-    repeated = sorted({name for name in named if name and named.count(name) > 1})
+    repeated = sorted(name for name, count in Counter(named).items() if name and count > 1)
     if repeated:
         raise DataError(f"{file.name} has columns twice: {listed(repr(name) for name in repeated)}.")
     return named

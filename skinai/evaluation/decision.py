@@ -312,6 +312,8 @@ def read_decision(folder: Path, *, fingerprint: str, labels: LabelSet = HAM10000
         numbers = [coverage, margin or 0.0, *quantiles.values(), *(point.threshold for point in points)]
         if not all(0 <= number <= _MOST for number in numbers):
             raise ValueError(f"a number is not from 0 to {_MOST}")
+        if version < 1:
+            raise ValueError("a version counts from 1")
         if len({point.name for point in points}) < len(points):
             raise ValueError("two operating points have one name")
     except FileNotFoundError as error:

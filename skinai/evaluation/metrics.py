@@ -127,7 +127,9 @@ def percentile_interval(draws: np.ndarray, *, level: float = 0.95) -> tuple[np.n
     enough = np.isfinite(draws).mean(axis=0) >= 0.5
     filled = np.where(enough, draws, 0.0)
     tail = (1 - level) / 2
-    low, high = np.nanquantile(filled, [tail, 1 - tail], axis=0)
+    # The one that leaves out what is undefined goes column by column, which takes three times as long.
+    quantile = np.nanquantile if np.isnan(filled).any() else np.quantile
+    low, high = quantile(filled, [tail, 1 - tail], axis=0)
     return np.where(enough, low, np.nan), np.where(enough, high, np.nan)
 
 

@@ -15,6 +15,7 @@ import plotly.graph_objects as go
 from skinai.artefacts import hash_file, predictions_file, write_json
 from skinai.data.cases import read_cases
 from skinai.data.predictions import probability_matrix, read_predictions
+from skinai.data.split import SUBSETS
 from skinai.errors import DataError
 from skinai.evaluation import figures, metrics, rules
 from skinai.evaluation.curves import (
@@ -446,9 +447,18 @@ def read_report(folder: Path, labels: LabelSet = HAM10000) -> EvaluationReport:
             curves=read_curves(folder),
         )
         curves_hash = facts["curves_sha256"]
+        names = (report.model_name, report.fingerprint, report.subset, report.predictions_hash, report.decision_hash)
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError("a name or a hash is none")
+        if report.subset not in SUBSETS or report.baseline_code not in labels.codes:
+            raise ValueError("a subset or a class is none")
+        if min(report.pictures, report.lesions, report.confusion.min()) < 0:
+            raise ValueError("a count is less than 0")
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist; this model has not been evaluated yet.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}).") from error
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise DataError(f"{path} is damaged: {error}.") from error
     if hash_file(Path(folder) / CURVES_FILE) != curves_hash:
         raise DataError(f"{CURVES_FILE} in {folder} is not the one that {REPORT_FILE} was written with.")

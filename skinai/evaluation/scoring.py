@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from skinai.artefacts import write_atomic
 from skinai.data.predictions import SUBGROUPS, check_probabilities, probability_matrix
-from skinai.data.tables import listed
+from skinai.data.tables import listed, refuse_torn_rows
 from skinai.errors import DataError
 from skinai.labels import HAM10000, LabelSet
 
@@ -235,6 +235,7 @@ def _read_table(path: Path) -> pd.DataFrame:
         raise DataError(f"{path} does not exist.") from error
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError, pd.errors.ParserWarning) as error:
         raise DataError(f"{path.name} is not a comma-separated UTF-8 table.") from error
+    refuse_torn_rows(path)
     if table.empty:
         raise DataError(f"{path.name} has no rows.")
     return table
@@ -247,4 +248,6 @@ def _check_columns(table: pd.DataFrame, name: str, labels: LabelSet, *, allowed:
         raise DataError(f"Missing columns in {name}: {missing}.")
     strange = [str(column) for column in table.columns if column not in (*needed, *allowed)]
     if strange:
-        raise DataError(f"Unknown columns in {name}: {strange}. The classes are: {list(labels.isic_order)}.")
+        raise DataError(
+            f"Unknown columns in {name}: [{listed(map(repr, strange))}]. The classes are: {list(labels.isic_order)}."
+        )

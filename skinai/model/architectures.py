@@ -16,7 +16,7 @@ from keras import layers
 from skinai.data.images import FrameRule
 from skinai.errors import UsageError
 from skinai.model.bundle import EMBEDDING, FEATURE_MAP, PROBABILITIES
-from skinai.model.efficientnet_lite import LITE0, LITE1, LITE2, Variant, build_backbone
+from skinai.model.efficientnet_lite import LITE0, LITE1, LITE2, MOBILENET_V2, Variant, build_backbone
 
 LOGITS = "logits"
 
@@ -54,7 +54,7 @@ class Architecture:
     build : callable
         ``build(pictures, class_count, options)`` gives the logits.
     imagenet : Variant or None
-        The EfficientNet-Lite whose ImageNet weights the network can start from.
+        The network whose ImageNet weights it can start from.
     is_pooled : bool
         Whether the last feature map is averaged, so that pictures may have any size.
     """
@@ -82,10 +82,10 @@ def build_seed_cnn(pictures: keras.KerasTensor, class_count: int, options: Build
     return layers.Dense(class_count, dtype="float32", name=LOGITS)(x)
 
 
-def build_efficientnet_lite(
+def build_inverted_residuals(
     variant: Variant, pictures: keras.KerasTensor, class_count: int, options: BuildOptions = SERVING
 ) -> keras.KerasTensor:
-    """An EfficientNet-Lite, global average pooling, dropout and one dense layer."""
+    """An EfficientNet-Lite or MobileNetV2, global average pooling, dropout and one dense layer."""
     x = layers.Rescaling(1 / 127.5, offset=-1)(pictures)
     x = build_backbone(variant, x, drop_path=options.drop_path, for_training=options.for_training)
     x = layers.GlobalAveragePooling2D(name=EMBEDDING)(x)
@@ -102,11 +102,11 @@ ARCHITECTURES = {
                 variant.name,
                 FrameRule(256, 192),
                 (160, 160),
-                partial(build_efficientnet_lite, variant),
+                partial(build_inverted_residuals, variant),
                 imagenet=variant,
                 is_pooled=True,
             )
-            for variant in (LITE0, LITE1, LITE2)
+            for variant in (LITE0, LITE1, LITE2, MOBILENET_V2)
         ),
     )
 }

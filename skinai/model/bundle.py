@@ -74,7 +74,7 @@ class Bundle:
     @property
     def views(self) -> tuple[str, ...]:
         """The views of a picture that the answers are averaged over."""
-        return tuple(self.facts["training"].get("views", ("plain",)))
+        return tuple(self.facts.get("training", {}).get("views", ("plain",)))
 
 
 def models_folder() -> Path:
@@ -157,9 +157,13 @@ def load_bundle(folder: Path) -> Bundle:
         probe = {str(code): float(value) for code, value in facts["probe"].items()}
         mark = facts.get("data", {}).get("mark")
         mark = None if mark is None else check_mark(mark)
-        views = facts.get("training", {}).get("views", [])
-        if not (isinstance(set_name, str) and isinstance(views, list) and all(isinstance(view, str) for view in views)):
-            raise TypeError("the name of the label set and of each view is text")
+        views, notes = facts.get("training", {}).get("views", []), facts.get("notes", [])
+        if not all(isinstance(texts, list) for texts in (views, notes)):
+            raise TypeError("views and notes are lists")
+        if not all(isinstance(text, str) for text in (set_name, name, *views, *notes, *files)):
+            raise TypeError("names, views and notes are text")
+        if not all(type(side) is int for side in (frame.width_px, frame.height_px)):
+            raise TypeError("the sides of a frame are whole numbers")
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ModelError(f"{BUNDLE_FILE} in {folder} lacks a part or has one of another kind: {error}.") from error
     if facts.get("format") != FORMAT:
@@ -175,6 +179,8 @@ def load_bundle(folder: Path) -> Bundle:
         )
     if set(probe) != set(order):
         raise ModelError(f"The self-test in {folder} has the classes {sorted(probe)}, not {sorted(order)}.")
+    if not all(0 <= value <= 1 for value in probe.values()):
+        raise ModelError(f"The self-test in {folder} has a probability that is not from 0 to 1.")
     _check_files(folder, files)
     if fingerprint != _fingerprint(files, order, frame):
         raise ModelError(f"The fingerprint in {folder} does not belong to its weights, class order and frame rule.")
@@ -287,9 +293,9 @@ def _check_files(folder: Path, files: Mapping[str, str]) -> None:
     for part, expected in files.items():
         if not part or Path(part).name != part:
             raise ModelError(f"{BUNDLE_FILE} in {folder} names a file outside its folder: {part!r}.")
-        if not (folder / part).is_file():
-            raise ModelError(f"{part} is missing in {folder}.")
         try:
+            if not (folder / part).is_file():
+                raise ModelError(f"{part} is missing in {folder}.")
             found = hash_file(folder / part)
         except OSError as error:
             raise ModelError(f"{part} in {folder} cannot be read ({error.strerror}).") from error

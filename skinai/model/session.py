@@ -6,6 +6,7 @@ twenty times slower for all visitors together; LiteRT needs no Keras, a tenth of
 
 from __future__ import annotations
 
+import hashlib
 import queue
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,11 @@ class Session:
     copies : int
         How many interpreters there are, and so how many frames are looked at at once. Callers get them in turn.
 
+    Attributes
+    ----------
+    file_hash : str
+        SHA-256 of what was loaded, which is not read from the file again: who writes over it changes no answer.
+
     Raises
     ------
     ModelError
@@ -39,7 +45,9 @@ class Session:
         # An interpreter is not thread-safe: whoever runs one has taken it out of here.
         self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
         try:
-            self._interpreters = [Interpreter(model_path=str(path), num_threads=threads) for _ in range(copies)]
+            content = Path(path).read_bytes()
+            self.file_hash = hashlib.sha256(content).hexdigest()
+            self._interpreters = [Interpreter(model_content=content, num_threads=threads) for _ in range(copies)]
             for interpreter in self._interpreters:
                 runner = interpreter.get_signature_runner("serving_default")
                 self._free.put(runner)

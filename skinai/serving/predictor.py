@@ -86,6 +86,8 @@ class Predictor:
         """
         bundle = load_bundle(Path(folder))
         session = Session(bundle.folder / EXPORT_FILE, threads=threads, copies=copies)
+        if session.file_hash != bundle.facts["files"][EXPORT_FILE]:
+            raise ModelError(f"{EXPORT_FILE} in {folder} was replaced while it was loaded.")
         shape = (1, bundle.frame.height_px, bundle.frame.width_px, 3)
         if session.input_shape != shape:
             raise ModelError(

@@ -18,7 +18,9 @@ class TrainingConfig:
     ----------
     architecture : str
     init : str
-        ``"imagenet"`` or ``"random"``.
+        ``"imagenet"``, ``"random"`` or ``"pretrained"``.
+    pretrained : str
+        SHA-256 of the file of pre-trained weights; empty without one.
     epochs : int
         The cosine schedule ends here.
     batch_size : int
@@ -82,6 +84,7 @@ class TrainingConfig:
 
     architecture: str
     init: str = "random"
+    pretrained: str = ""
     epochs: int = 20
     batch_size: int = 32
     optimizer: str = "adam"
@@ -170,7 +173,7 @@ _RANGES = {
 }
 _OF_ONE_SIZE = ("seed-cnn",)
 _CHOICES = {
-    "init": ("imagenet", "random"),
+    "init": ("imagenet", "random", "pretrained"),
     "optimizer": ("adam", "adamw"),
     "schedule": ("constant", "cosine"),
     "keep": ("best", "last"),
@@ -196,7 +199,7 @@ DEFAULTS = {
     "seed-cnn": TrainingConfig(architecture="seed-cnn", epochs=60, patience=10),
     **{
         name: replace(_FINE_TUNED, architecture=name)
-        for name in ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
+        for name in ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2", "mobilenet-v2")
     },
 }
 

@@ -27,6 +27,7 @@ from skinai.training.config import TrainingConfig
 from skinai.training.frames import FrameBatches
 from skinai.training.optimizer import LayerwiseAdamW
 from skinai.training.peers import ALONE, Peers
+from skinai.training.pretraining import Pretrained
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ def fit_network(
     checkpoint_path: Path,
     data_hash: str,
     taught: np.ndarray | None = None,
+    initial: Pretrained | None = None,
     resume: bool = False,
     verbose: bool = True,
     on_epoch: Callable[[list[dict[str, Any]]], object] = lambda history: None,
@@ -71,6 +73,8 @@ def fit_network(
         Stored in the checkpoint.
     taught : ndarray of shape (pictures of train, class_count), optional
         A teacher's probabilities, which `config.teacher_share` of each target consists of.
+    initial : Pretrained, optional
+        What the network starts from where `config.init` is ``"pretrained"``.
     resume : bool
         Go on from the checkpoint.
     verbose : bool
@@ -92,9 +96,8 @@ def fit_network(
     keras.utils.set_random_seed(config.seed)
     architecture = configured_architecture(config)
     prior = class_prior(train.truth, class_count)
-    trainer = _Trainer(
-        config, architecture, prior, class_count, steps=-(-len(train.pixels) // config.batch_size), peers=peers
-    )
+    steps = -(-len(train.pixels) // config.batch_size)
+    trainer = _Trainer(config, architecture, prior, class_count, steps=steps, initial=initial, peers=peers)
     history: list[dict[str, Any]] = []
     if resume:
         found = load_checkpoint(checkpoint_path, config_json=_describe(config), data_hash=data_hash)
@@ -225,6 +228,7 @@ class _Trainer:
         class_count: int,
         *,
         steps: int,
+        initial: Pretrained | None = None,
         peers: Peers = ALONE,
     ) -> None:
         self.config, self.architecture, self.class_count, self.steps = config, architecture, class_count, steps
@@ -242,6 +246,8 @@ class _Trainer:
             )
         if config.init == "imagenet" and architecture.imagenet is not None:
             load_imagenet_weights(self.network, find_imagenet_weights(architecture.imagenet))
+        if initial is not None:
+            initial.fill(self.network)
         self.depths = find_depths([layer.name for layer in self.network.layers])
         for layer in self.network.layers:
             layer.trainable = self.depths[layer.name] >= config.frozen_blocks

@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ from skinai.data.summary import DATASET_FILE, build_summary
 from skinai.data.tables import listed
 from skinai.errors import DataError, UsageError
 from skinai.labels import HAM10000, LabelSet
-from skinai.model.architectures import LOGITS, finish_network
+from skinai.model.architectures import LOGITS, find_architecture, finish_network
 from skinai.model.bundle import (
     BUNDLE_FILE,
     EMBEDDING,
@@ -41,6 +41,7 @@ from skinai.model.bundle import (
     load_bundle,
     write_bundle,
 )
+from skinai.model.efficientnet_lite import find_imagenet_weights, load_imagenet_weights
 from skinai.model.export import export_litert, save_keras_model
 from skinai.model.gates import Gates, build_features, read_gates
 from skinai.model.head import HEAD_FILE, write_head
@@ -62,6 +63,7 @@ from skinai.training.fit import (
 )
 from skinai.training.frames import Frames, frame_cache, load_frames
 from skinai.training.peers import ALONE, Peers
+from skinai.training.pretraining import Pretrained, PretrainingConfig, pretrain_network, read_pretrained
 from skinai.training.record import LOG_FILE, RUN_FILE, list_versions, start_record
 
 BOARD_FOLDER, BOARD_FILE = "tensorboard", "events.out.tfevents.0.skinai"
@@ -110,6 +112,7 @@ def train_model(
     resume: bool = False,
     by_picture: bool = False,
     teacher: Path | None = None,
+    pretrained: Path | None = None,
     licence: str | None = None,
     notes: Sequence[str] = (),
     verbose: bool = True,
@@ -132,6 +135,8 @@ def train_model(
         The split is by picture and leaks on purpose; see :func:`skinai.data.split.split_pictures`.
     teacher : Path, optional
         Model folder whose answers for `train` are learned beside the diagnoses.
+    pretrained : Path, optional
+        File of :func:`skinai.training.pretraining.pretrain_network` to start from.
     licence : str, optional
         Under which terms the weights may be used; default: what follows from the data.
     notes : sequence of str
@@ -166,6 +171,12 @@ def train_model(
     architecture, codes = configured_architecture(config), data.labels.codes
     if teacher is not None:
         config = replace(config, teacher=check_teacher(teacher, data, split, architecture.frame).fingerprint)
+    initial = None
+    if (pretrained is None) == (config.init == "pretrained"):
+        raise UsageError("Pre-trained weights come from a file: give --init FILE.")
+    if pretrained is not None:
+        initial = check_pretrained(pretrained, config.architecture, split)
+        config = replace(config, pretrained=hash_file(pretrained))
     with peers.first_goes_first():  # the others find what it has decoded
         out.mkdir(parents=True, exist_ok=True)
         if peers.is_first:
@@ -196,6 +207,7 @@ def train_model(
         checkpoint_path=out / CHECKPOINT_FILE,
         data_hash=run.data_hash,
         taught=None if teacher is None else ask_teacher(teacher, train, config, peers),
+        initial=initial,
         resume=resume,
         verbose=verbose,
         on_epoch=lambda rows: _write_log(rows, out),
@@ -262,6 +274,54 @@ def check_teacher(folder: Path, data: DataFolder, split: pd.DataFrame, rule: Fra
     return bundle
 
 
+def check_pretrained(path: Path, architecture: str, split: pd.DataFrame) -> Pretrained:
+    """Return pre-trained weights, if a run may start from them.
+
+    Raises
+    ------
+    UsageError
+        If there are none, they are another network's, or pictures were learned from that are `valid` or `test` here.
+    ModelError
+        If the file is damaged.
+    """
+    initial = read_pretrained(path)
+    theirs = initial.facts.get("configuration", {}).get("architecture")
+    if theirs != architecture:
+        raise UsageError(f"{path} holds weights of {theirs}, not of {architecture}.")
+    leaked = sorted(initial.image_ids & set(split.loc[split["subset"] != "train", "image_id"]))
+    if leaked:
+        raise UsageError(f"{path} was pre-trained on pictures of valid or test: {listed(leaked)}.")
+    return initial
+
+
+def pretrain(
+    config: PretrainingConfig, data: DataFolder, split: pd.DataFrame, out: Path, *, imagenet: bool = True
+) -> list[float]:
+    """Pre-train a network on the pictures of `train`, whose diagnoses it does not see; return the losses.
+
+    Raises
+    ------
+    DataError
+        If the split leaks or leaves `train` without pictures.
+    ModelError
+        If ImageNet weights are asked for and not installed.
+    """
+    split = check_split(split, data.table, read_near_duplicates(data.path))
+    architecture = find_architecture(config.architecture)
+    weights = find_imagenet_weights(architecture.imagenet) if imagenet and architecture.imagenet else None
+    run = load_run_data(data, split, architecture.frame, subsets=("train",), verbose=True)
+    table = run.frames["train"].table
+    return pretrain_network(
+        config,
+        run.frames["train"].pixels,
+        table["lesion_id"].to_numpy(),
+        table["image_id"].to_numpy(),
+        out,
+        data_hash=run.data_hash,
+        initial=lambda network: weights and load_imagenet_weights(network, weights),
+    )
+
+
 def ask_teacher(folder: Path, train: Subset, config: TrainingConfig, peers: Peers = ALONE) -> np.ndarray:
     """Return a model's answers for `train` as they would be under the prior of `train`, shape (n, classes)."""
     bundle, cores = load_bundle(folder), os.cpu_count() or 1
@@ -321,8 +381,9 @@ def look_at_test(
         say(remark.sentence)
     log_look(folder, bundle, pictures=len(run.frames["test"].table), purpose=purpose)
     gates = read_gates(folder, fingerprint=bundle.fingerprint)
-    write_folder_predictions(folder, run.frames["test"], data.labels, "test", gates=gates)
+    # The predictions come last: where they are, the look is over.
     write_folder_cases(folder, run.frames["test"])
+    write_folder_predictions(folder, run.frames["test"], data.labels, "test", gates=gates)
     return path
 
 
@@ -416,6 +477,7 @@ def load_run_data(
     bar = keras.utils.Progbar(len(rows), unit_name="picture", verbose=int(verbose and sys.stdout.isatty()))
     rows = rows.reset_index(drop=True)
     loaded = load_frames(rows, rule, mark=data.mark, cache=frame_cache(), on_progress=bar.update)
+    _refuse_vanished(rows, loaded.unreadable)
     for image_id, reason in loaded.unreadable.items():
         remarks.append(_unreadable_remark(image_id, reason))
     frames = {}
@@ -466,8 +528,17 @@ def _add_unreadable_test_pictures(run: RunData, data: DataFolder, split: pd.Data
     """Find the test pictures that cannot be decoded, so that they are told and not counted; nothing is predicted."""
     rows = data.present[data.present["image_id"].isin(split.loc[split["subset"] == "test", "image_id"])]
     unreadable = load_frames(rows, FrameRule(32, 24), mark=data.mark, cache=frame_cache()).unreadable
+    _refuse_vanished(rows, unreadable)
     remarks = tuple(_unreadable_remark(image_id, reason) for image_id, reason in unreadable.items())
     return replace(run, unreadable=run.unreadable | unreadable, remarks=run.remarks + remarks)
+
+
+def _refuse_vanished(rows: pd.DataFrame, unreadable: Mapping[str, str]) -> None:
+    """Refuse to go on with the rest where pictures went away after they had been listed, as a lost disk's do."""
+    listed_at = dict(zip(rows["image_id"], rows["path"], strict=True))
+    gone = [image_id for image_id in unreadable if not Path(listed_at[image_id]).exists()]
+    if gone:
+        raise DataError(f"{len(gone):,} listed pictures went away before they were read: {listed(gone)}.")
 
 
 def _unreadable_remark(image_id: str, reason: str) -> Remark:

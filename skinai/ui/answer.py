@@ -22,7 +22,7 @@ from skinai.labels import HAM10000
 from skinai.model.bundle import Bundle
 from skinai.serving.assessment import Agreement, Assessment, Assessor
 from skinai.serving.predictor import Prediction
-from skinai.ui import components, resources
+from skinai.ui import components, resources, signin
 from skinai.ui.intake import GivenPicture
 
 _THUMBNAIL_PX = 320
@@ -105,7 +105,7 @@ def show_plausible(assessment: Assessment, coverage: float, report: EvaluationRe
         st.caption(wording.NONE_SEVERE_REMARK.format(share=describe(slipped), n=slipped.n))
 
 
-@st.fragment
+@signin.fragment
 def show_call(assessment: Assessment, report: EvaluationReport, bundle: Bundle) -> None:
     """Show the summed malignant probability against a threshold, and what the threshold does in the user's clinic."""
     st.header(wording.CALL_TITLE)
@@ -156,7 +156,7 @@ def show_cases_like(malignant_probability: float, report: EvaluationReport, bund
     )
 
 
-@st.fragment
+@signin.fragment
 def show_why(picture: np.ndarray, assessment: Assessment, assessor: Assessor, *, key: str) -> None:
     """Show the class activation map of the chosen class over the frame; its controls do not predict again."""
     st.header(wording.WHY_TITLE)
@@ -233,7 +233,7 @@ def show_steadiness(agreement: Agreement, picture: np.ndarray, assessment: Asses
     _show_stress(picture, assessor)
 
 
-@st.fragment
+@signin.fragment
 def _show_stress(picture: np.ndarray, assessor: Assessor) -> None:
     if not st.button(wording.STRESS_BUTTON, key="stress"):
         return

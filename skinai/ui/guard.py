@@ -6,12 +6,13 @@ import base64
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 from streamlit import runtime
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 # Figures about the server, an interface for programs, and a check that runs the page's script.
 _CLOSED = re.compile(r"(/.*)?/_stcore/(metrics|agent(/.*)?|script-health-check)/?")
 _UPLOAD = re.compile(r"(?:/.*)?/_stcore/upload_file/([^/]+)/([^/]+)")
+_MEDIA = re.compile(r"(?!/static/)(?:/.*)?/media/.*", re.DOTALL)
 _HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:]+\])(:\d+)?", re.IGNORECASE)
+# Of an upload's form: the file's name stands in it.
+_HEAD_END, _MOST_HEAD_BYTES = b"\r\n\r\n", 16 * 1024
 # Names under which the server is asked for, so that nobody fills the memory with made-up ones.
 _MOST_HOSTS = 64
 
@@ -121,16 +125,58 @@ def hash_script(script: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
+class SignedInOnly:
+    """Refuses pictures, and uploads into a session, to browsers that may not have them.
+
+    Streamlit itself gives a picture to whoever knows its address, and takes a file for whatever session it is told.
+
+    Parameters
+    ----------
+    app : ASGI application
+    answers : callable
+        Takes the cookies of a request and the session that it would write into, or None; returns whether to answer it.
+    """
+
+    def __init__(self, app: ASGIApp, *, answers: Callable[[Mapping[str, str], str | None], bool]) -> None:
+        self._app, self._answers = app, answers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"] if scope["type"] == "http" else ""
+        upload = _UPLOAD.fullmatch(path)
+        guarded = upload is not None or _MEDIA.fullmatch(path) is not None
+        if guarded and not self._answers(HTTPConnection(scope).cookies, upload[1] if upload else None):
+            await PlainTextResponse(wording.SIGNED_IN_ONLY, 403)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
 @dataclass(eq=False)
 class _Arriving:
     """An upload that is being read."""
 
     file_id: str
     taken_bytes: int = 0
+    head: bytes = b""
+
+    def take(self, body: bytes) -> bytes:
+        """Count a part of the upload, and return it with ``_`` for zeros in the file's name.
+
+        No name has one, but who sends one would have the page's script end with an error that no page can catch.
+        """
+        self.taken_bytes += len(body)
+        before = len(self.head)
+        if _HEAD_END in self.head or before >= _MOST_HEAD_BYTES:
+            return body
+        self.head += body[:_MOST_HEAD_BYTES]
+        end = self.head.find(_HEAD_END)
+        end = len(body) if end < 0 else max(end - before, 0)
+        return body[:end].replace(b"\0", b"_") + body[end:]
 
 
 class UploadQuota:
     """Bounds what the uploads of one session take in memory, those that are being read included.
+
+    Zeros in the names of files are taken out on the way.
 
     What lies there is asked of Streamlit each time, so a file that is deleted, replaced, or gone with its session
     counts no more. The server's own checks (token, session, size of a file) come before: only when it begins to read
@@ -165,9 +211,9 @@ class UploadQuota:
                 self._arriving[session].append(upload)
                 self._check(session, int(announced) if announced.isdecimal() else 0)
             message = await receive()
-            upload.taken_bytes += len(message.get("body", b""))
+            body = upload.take(message.get("body", b""))
             self._check(session, 0)
-            return message
+            return {**message, "body": body} if "body" in message else message
 
         try:
             await self._app(scope, receive_counted, send)

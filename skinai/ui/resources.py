@@ -11,8 +11,10 @@ import gc
 import logging
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -28,7 +30,7 @@ from skinai.data.predictions import read_predictions
 from skinai.data.sources import read_source
 from skinai.data.split import SPLIT_FILE, read_split
 from skinai.data.summary import DATASET_FILE, DatasetSummary, read_summary
-from skinai.errors import DataError, SkinaiError
+from skinai.errors import DataError, ModelError, SkinaiError
 from skinai.evaluation.checks import Check, check_folder
 from skinai.evaluation.comparison import Comparison, compare_predictions
 from skinai.evaluation.curves import CURVES_FILE
@@ -96,27 +98,31 @@ def load_desk() -> Desk:
     Raises
     ------
     ModelError
-        If a folder is refused.
+        If a folder is refused, and was not taken before.
     """
     models = list_models()
     clinical = load_assessor(models[CLINICAL]) if CLINICAL in models else None
-    return _join_desk(load_assessor(models[DERMOSCOPY]), clinical)
+    main = load_assessor(models[DERMOSCOPY])
+    return _load_or_keep(f"desk of {models}", lambda: _join_desk(main, clinical))
 
 
 def load_assessor(folder: Path) -> Assessor:
     """Return a model, loaded once for all visitors; loaded and checked anew once a part has changed.
 
+    While what lies there then is refused, as half a copy of another model is, the one that was loaded before answers.
+
     Raises
     ------
     ModelError
-        If the folder is refused.
+        If the folder is refused, and was not taken before.
     """
     parts = (BUNDLE_FILE, DECISION_FILE, GATES_FILE, ROUTER_FILE)
-    return _load_assessor(str(folder), tuple(_changed_at(folder / part) for part in parts))
+    changed_at = tuple(_changed_at(folder / part) for part in parts)
+    return _load_or_keep(str(folder), lambda: _load_assessor(str(folder), changed_at))
 
 
 def load_bundle_in_use(kind: str = DERMOSCOPY) -> Bundle:
-    """Return the description of one of the models at hand.
+    """Return the description of one of the models at hand; of one that answers, its own.
 
     Raises
     ------
@@ -124,6 +130,8 @@ def load_bundle_in_use(kind: str = DERMOSCOPY) -> Bundle:
         If the folder is refused.
     """
     folder = find_model_folder() if kind == DERMOSCOPY else list_models()[kind]
+    if _find_former(str(folder)).value is not None:
+        return load_assessor(folder).predictor.bundle
     return _load_bundle(str(folder), _changed_at(folder / BUNDLE_FILE))
 
 
@@ -356,6 +364,32 @@ def _changed_at(path: Path) -> int:
         return path.stat().st_mtime_ns
     except OSError:
         return 0
+
+
+_Loaded = TypeVar("_Loaded")
+
+
+class _Former(Generic[_Loaded]):
+    """What was loaded last under a name; None before anything was."""
+
+    value: _Loaded | None = None
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _find_former(name: str) -> _Former[Any]:
+    return _Former()
+
+
+def _load_or_keep(name: str, load: Callable[[], _Loaded]) -> _Loaded:
+    """Return what `load` returns; where a model is refused, what it returned last under this name."""
+    former: _Former[_Loaded] = _find_former(name)
+    try:
+        former.value = load()
+    except ModelError as error:
+        if former.value is None:
+            raise
+        LOG.error("What was loaded before answers on: %s", error)
+    return former.value
 
 
 @st.cache_resource(max_entries=2, show_spinner="Loading and checking the model")

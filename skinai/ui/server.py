@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import logging
@@ -11,6 +12,7 @@ import os
 import re
 import threading
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +24,10 @@ from streamlit.starlette import App
 
 from skinai import wording
 from skinai.errors import SkinaiError
-from skinai.ui.guard import Shield, UploadQuota
+from skinai.ui import signin
+from skinai.ui.guard import Shield, SignedInOnly, UploadQuota
 from skinai.ui.navigation import PAGES
+from skinai.ui.upkeep import keep_house
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -57,10 +61,23 @@ def main(arguments: list[str] | None = None) -> None:
         Middleware(Shield, list_scripts=list_inline_scripts),
         Middleware(PagesFromMemory),
         Middleware(FrontEndFromMemory),
+        Middleware(SignedInOnly, answers=signin.answers_request),
         Middleware(UploadQuota, most_bytes=most_bytes, most_files=wording.MAX_SESSION_FILES),
     ]
     settings = {"server.port": options.port, **read_environment()}
-    App(options.script.resolve(), middleware=middleware).run(config=settings)
+    for file in settings.get("secrets.files", ()):
+        # Streamlit would go on without, and so without sign-in.
+        if not Path(file).is_file():
+            parser.error(f"There is no {file}, which STREAMLIT_SECRETS_FILES names.")
+    App(options.script.resolve(), lifespan=_look_after, middleware=middleware).run(config=settings)
+
+
+@contextlib.asynccontextmanager
+async def _look_after(app: App) -> AsyncIterator[None]:
+    """Look before the first request whether one has to sign in, and let go of ended visits for as long as it runs."""
+    signin.begin()
+    async with keep_house(app):
+        yield
 
 
 def read_environment() -> dict[str, str | list[str]]:
@@ -73,6 +90,8 @@ def read_environment() -> dict[str, str | list[str]]:
         settings["server.address"] = address
     if names := os.environ.get("STREAMLIT_SERVER_ALLOWED_HOSTS", "").split():
         settings["server.allowedHosts"] = names
+    if files := os.environ.get("STREAMLIT_SECRETS_FILES"):
+        settings["secrets.files"] = files.split(os.pathsep)
     return settings
 
 

@@ -261,6 +261,26 @@ def test_asking_for_a_session_makes_no_entry(quota, uploads):
     assert uploads.file_storage == {}
 
 
+@pytest.mark.parametrize("size", [1, 3, 7, 1000])
+def test_a_zero_in_the_name_of_a_file_is_taken_out_and_none_in_the_file(uploads, size):
+    """Streamlit would end the page's script with an error."""
+    form = b'--e\r\nContent-Disposition: form-data; filename="a\0b\0.jpg"\r\n\r\n\0\0\r\n\r\n\0\r\n--e--'
+    read = bytearray()
+
+    async def store(scope, receive, send):
+        more = True
+        while more:
+            message = await receive()
+            read.extend(message["body"])
+            more = message["more_body"]
+        await Response(status_code=204)(scope, receive, send)
+
+    quota = UploadQuota(store, most_bytes=1000, most_files=3)
+    chunks = [form[start : start + size] for start in range(0, len(form), size)]
+    assert put(quota, "s", "a", *chunks, announced=True) == 204
+    assert bytes(read) == form.replace(b"a\0b\0", b"a_b_")
+
+
 def test_an_upload_that_the_server_refuses_unread_leaves_nothing_behind(uploads):
     quota = UploadQuota(PlainTextResponse("no", 403), most_bytes=1, most_files=1)
     keep(uploads, "s", "a", 5)

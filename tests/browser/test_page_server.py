@@ -85,7 +85,7 @@ class Visit:
             while (told := ForwardMsg.FromString(socket.recv(PATIENCE_S))).WhichOneof("type") != "new_session":
                 pass
             self.session = told.new_session.initialize.session_id
-            self._stack = stack.pop_all()
+            self.socket, self._stack = socket, stack.pop_all()
         return self
 
     def __exit__(self, *_):

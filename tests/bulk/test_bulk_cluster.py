@@ -56,6 +56,7 @@ def read_folder(folder):
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
+@pytest.mark.soak
 def test_on_this_machine_ray_writes_the_same_bytes_and_listens_to_it_only(small_model, environment, tmp_path):
     pictures = tmp_path / "pictures with a space"
     pictures.mkdir()

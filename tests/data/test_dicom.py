@@ -172,3 +172,13 @@ def test_the_reader_leaves_pydicoms_settings_as_they_were(lesion):
     before = config.settings.reading_validation_mode
     decode_picture(write_dicom(lesion))
     assert config.settings.reading_validation_mode == before
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_what_is_a_dicom_behind_the_start_of_another_picture_is_read_as_that_everywhere(lesion, kind):
+    """Else the page would answer for one picture and the service for the other."""
+    content = bytearray(write_dicom(lesion))
+    content[:8] = encode(lesion, kind)[:8]
+    assert not is_dicom(bytes(content))
+    with pytest.raises(PictureError, match="picture"):
+        decode_picture(bytes(content))

@@ -1034,10 +1034,7 @@ def test_a_disk_that_fills_up_is_a_sentence_and_what_came_is_kept(dataverse, tmp
         def __init__(self, file) -> None:
             self.file = file
 
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_: object) -> None:
+        def close(self) -> None:
             self.file.close()
 
         def write(self, _: bytes) -> None:

@@ -223,7 +223,7 @@ def group(items):
 
 
 def test_the_service_answers_for_all_of_them_and_lives(service, decoded, record_property):
-    url = f"{service.address}/v1/predict"
+    url = f"{service.address}/v1/predict?deadline_ms=60000"
     first = {"pictures": ("a.jpg", encode(draw()))}
     assert requests.post(url, files=first, timeout=PATIENCE_S).status_code == 200
     idle, wrong, slowest = read_most_memory(service.process.pid), [], 0.0

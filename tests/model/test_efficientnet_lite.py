@@ -1,9 +1,11 @@
-"""The ports of EfficientNet-Lite see what the original sees, and its weight file cannot run code."""
+"""The ports of EfficientNet-Lite and MobileNetV2 see what the originals see, and no weight file can run code."""
 
 import io
 import pickle
 import struct
+from contextlib import contextmanager
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -15,10 +17,12 @@ from skinai.model.efficientnet_lite import (
     LITE0,
     LITE1,
     LITE2,
+    MOBILENET_V2,
     build_backbone,
     find_depths,
     find_imagenet_weights,
     load_imagenet_weights,
+    read_keras_tensors,
     read_torch_tensors,
 )
 
@@ -130,3 +134,78 @@ def test_weights_of_another_network_are_refused(tmp_path):
     pictures = keras.Input((64, 64, 3))
     with pytest.raises(ModelError, match="do not fit"):
         load_imagenet_weights(keras.Model(pictures, build_backbone(LITE0, pictures)), path)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    """Keras' own MobileNetV2 with random weights and statistics, and the file that Keras saves of it."""
+    keras.utils.set_random_seed(5)
+    network = keras.applications.MobileNetV2((96, 128, 3), include_top=False, weights=None)
+    rng = np.random.default_rng(5)
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([rng.uniform(0.5, 1.5, weight.shape) for weight in layer.get_weights()])
+    path = tmp_path_factory.mktemp("mobilenet") / "weights.h5"
+    network.save(path)
+    return network, path
+
+
+def test_mobilenet_v2_is_that_of_keras(original):
+    network, path = original
+    pictures = keras.Input((None, None, 3))
+    ours = keras.Model(pictures, build_backbone(MOBILENET_V2, pictures))
+    assert load_imagenet_weights(ours, path) == len(network.weights) == len(read_keras_tensors(path))
+    for height, width in ((96, 128), (75, 101)):
+        batch = np.random.default_rng(1).uniform(-1, 1, (2, height, width, 3)).astype(np.float32)
+        theirs = keras.applications.MobileNetV2((height, width, 3), include_top=False, weights=None)
+        theirs.set_weights(network.get_weights())
+        expected = theirs.predict_on_batch(batch)
+        assert np.abs(expected).max() > 0.1
+        np.testing.assert_allclose(ours.predict_on_batch(batch), expected, atol=1e-4)
+
+
+def test_a_weight_file_of_keras_does_not_have_another_file_read(original, tmp_path):
+    secret = tmp_path / "secret.bin"
+    secret.write_bytes(bytes(4 * 864))
+    for name, change in {"link": _link, "external": _point_outside, "virtual": _point_at_another}.items():
+        path = tmp_path / f"{name}.h5"
+        path.write_bytes(original[1].read_bytes())
+        change(path, secret)
+        pictures = keras.Input((96, 128, 3))
+        with pytest.raises(ModelError, match=r"lies in another file|stem_conv do not fit"):
+            load_imagenet_weights(keras.Model(pictures, build_backbone(MOBILENET_V2, pictures)), path)
+
+
+@contextmanager
+def _without_first_kernel(path):
+    with h5py.File(path, "r+") as file:
+        names = []
+        file["model_weights"].visit(names.append)
+        name = next(name for name in names if name.split("/")[-2:] in (["Conv1", "kernel"], ["Conv1", "kernel:0"]))
+        del file["model_weights"][name]
+        yield file["model_weights"], name
+
+
+def _link(path, secret):
+    with _without_first_kernel(path) as (weights, name):
+        weights[name] = h5py.ExternalLink(str(secret), "/kernel")
+
+
+def _point_outside(path, secret):
+    with _without_first_kernel(path) as (weights, name):
+        weights.create_dataset(name, (3, 3, 3, 32), "f4", external=[(str(secret), 0, 4 * 864)])
+
+
+def _point_at_another(path, secret):
+    layout = h5py.VirtualLayout((3, 3, 3, 32), "f4")
+    layout[...] = h5py.VirtualSource(str(secret), "kernel", (3, 3, 3, 32))
+    with _without_first_kernel(path) as (weights, name):
+        weights.create_virtual_dataset(name, layout)
+
+
+@pytest.mark.parametrize("content", [b"", b"no table", b"\x89HDF\r\n\x1a\n" + bytes(200)])
+def test_what_is_no_weight_file_of_keras_is_refused(content, tmp_path):
+    path = tmp_path / "weights.h5"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"^weights\.h5 is not a readable weight file"):
+        read_keras_tensors(path)

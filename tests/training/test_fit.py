@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from conftest import shorten_lite0
 
 from skinai.__main__ import main
 from skinai.data.images import FrameRule
 from skinai.data.metadata import read_data_folder
 from skinai.data.split import split_lesions, write_split
 from skinai.errors import UsageError
-from skinai.model import efficientnet_lite
 from skinai.model.architectures import BuildOptions, build_network, find_architecture
 from skinai.model.bundle import load_bundle
 from skinai.model.efficientnet_lite import find_depths
@@ -106,15 +106,8 @@ def test_a_resumed_run_ends_with_the_same_weights(subsets, tmp_path, changes):
 
 
 def test_every_device_of_the_bench_survives_an_interruption(small_data, tmp_path, monkeypatch):
-    """Progressive crops, artefacts, mixing, weighing, uneven drawing, frozen layers: stopped between two crop sizes.
-
-    With one block a stage but for two of them: every kind of block is there, and it takes half the time.
-    """
-    repeated = (1, 2, 1, 1, 1, 2, 1)
-    short = tuple(
-        (stage[0], count, *stage[2:]) for stage, count in zip(efficientnet_lite._STAGES, repeated, strict=True)
-    )
-    monkeypatch.setattr(efficientnet_lite, "_STAGES", short)
+    """Progressive crops, artefacts, mixing, weighing, uneven drawing, frozen layers: stopped between two crop sizes."""
+    shorten_lite0(monkeypatch)
     config = replace(
         default_config("efficientnet-lite0"),
         init="random",

@@ -9,12 +9,12 @@ from skinai.evaluation.curves import MALIGNANT, THRESHOLD, TOP
 from skinai.evaluation.decision import read_decision
 from skinai.evaluation.report import EvaluationReport
 from skinai.model.bundle import Bundle
-from skinai.ui import charts, components
+from skinai.ui import charts, components, signin
 
 _FIGURES = ("sensitivity", "specificity", "precision", "negative_predictive_value", "net_benefit")
 
 
-@st.fragment
+@signin.fragment
 def show(bundle: Bundle, report: EvaluationReport) -> None:
     """Show the curves of one target, and what a threshold does on them."""
     st.header(wording.CURVES_TITLE)

@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from skinai import wording
+from skinai.access import Role
 from skinai.data.cases import NEAREST, read_cases
 from skinai.data.images import decode_picture, encode_preview
 from skinai.data.predictions import probability_matrix
@@ -16,7 +17,7 @@ from skinai.evaluation.report import EvaluationReport
 from skinai.evaluation.units import name_unit
 from skinai.labels import HAM10000
 from skinai.model.bundle import Bundle
-from skinai.ui import charts, components, resources
+from skinai.ui import charts, components, resources, signin
 
 _GALLERY = 12
 # With more classes than these, chart and table of the matrix stand below each other.
@@ -145,7 +146,7 @@ def _pick_kind(wrong: pd.DataFrame) -> pd.DataFrame:
 
 
 def _show_thumbnails(rows: pd.DataFrame, report: EvaluationReport) -> None:
-    if report.labels is not HAM10000:
+    if report.labels is not HAM10000 or not signin.has_role(Role.REVIEWER):
         return
     found = [(row, resources.find_picture(row.image)) for row in rows.itertuples()]
     there = [(row, path) for row, path in found if path is not None]
@@ -225,6 +226,9 @@ def _show_map(image: str, bundle: Bundle, report: EvaluationReport) -> None:
     """Show the picture and its class activation map where the pictures are present."""
     if report.labels is not HAM10000:
         st.caption(wording.NO_OTHER_PICTURE)
+        return
+    if not signin.has_role(Role.REVIEWER):
+        st.caption(wording.ROLE_NO_PICTURES)
         return
     path = resources.find_picture(image)
     if path is None:

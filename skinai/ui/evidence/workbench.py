@@ -7,15 +7,16 @@ import pandas as pd
 import streamlit as st
 
 from skinai import wording
-from skinai.artefacts import predictions_file
+from skinai.access import Role
+from skinai.artefacts import holding, predictions_file
 from skinai.data.predictions import read_predictions
-from skinai.errors import DataError
+from skinai.errors import DataError, SkinaiError
 from skinai.evaluation.decision import Decision, fit_decision, read_decision
 from skinai.evaluation.estimate import Estimate
 from skinai.evaluation.report import EvaluationReport
 from skinai.evaluation.rules import estimate_on, try_rules
-from skinai.model.bundle import Bundle
-from skinai.ui import components
+from skinai.model.bundle import Bundle, renew_seal
+from skinai.ui import components, signin
 
 WORKBENCH = "SKINAI_WORKBENCH"
 LOG = logging.getLogger("skinai.ui")
@@ -56,23 +57,32 @@ def show(bundle: Bundle, report: EvaluationReport) -> None:
             language="bash",
         )
         return
+    if not signin.has_role(Role.ADMIN):
+        st.caption(wording.WORKBENCH_ADMIN)
+        return
     st.button(wording.WORKBENCH_WRITE, key="write_rules", on_click=_write, args=(bundle, names, coverage))
     if said := st.session_state.pop("rules_written", None):
         st.info(said)
 
 
 def _write(bundle: Bundle, names: list[str], coverage: float) -> None:
-    """Put rules in force, before the page is drawn again."""
+    """Put rules in force, before the page is drawn again, and so before anything else asks who is there."""
+    if not signin.has_role(Role.ADMIN):
+        return
     try:
-        written = fit_decision(
-            bundle.folder,
-            fingerprint=bundle.fingerprint,
-            labels=bundle.labels,
-            calibration=bundle.facts.get("calibration"),
-            names=names,
-            coverage=coverage,
-        )
-    except (DataError, OSError) as error:
+        with holding(bundle.folder, wait=False) as free:
+            if not free:
+                raise DataError(wording.WORKBENCH_BUSY)
+            written = fit_decision(
+                bundle.folder,
+                fingerprint=bundle.fingerprint,
+                labels=bundle.labels,
+                calibration=bundle.facts.get("calibration"),
+                names=names,
+                coverage=coverage,
+            )
+            renew_seal(bundle.folder)
+    except (SkinaiError, OSError) as error:
         LOG.exception("The rules were not written.")
         st.session_state["rules_written"] = wording.WORKBENCH_FAILED.format(error=error)
         return

@@ -6,12 +6,13 @@ import pandas as pd
 import streamlit as st
 
 from skinai import wording
+from skinai.access import Role
 from skinai.data.audit import Audit, audit_folder, count_classes, format_pairs
 from skinai.data.metadata import DataFolder
 from skinai.data.sources import describe_source
 from skinai.data.split import read_near_duplicates
-from skinai.errors import PictureError
-from skinai.ui import components, resources
+from skinai.errors import DataError, PictureError
+from skinai.ui import components, resources, signin
 from skinai.ui.exploring.explored import Explored
 from skinai.ui.exploring.gallery import load_thumbnail
 
@@ -30,6 +31,10 @@ def show(explored: Explored) -> None:
     if audit is None or not audit.near_searched:
         st.markdown(wording.AUDIT_COMMAND)
     if audit is None:
+        if not signin.has_role(Role.ADMIN):
+            st.caption(wording.ROLE_NO_AUDIT)
+            _show_remarks(data)
+            return
         if not st.button(wording.AUDIT_QUICK, key="audit"):
             _show_remarks(data)
             return
@@ -42,7 +47,7 @@ def show(explored: Explored) -> None:
 
 
 def _run(data: DataFolder) -> Audit | None:
-    """Make an audit without near-duplicates; None where somebody else's is being made."""
+    """Make an audit without near-duplicates; None where another is being made or the pictures went away meanwhile."""
     if not resources.AUDITING.acquire(blocking=False):
         st.info(wording.AUDIT_BUSY)
         return None
@@ -59,6 +64,10 @@ def _run(data: DataFolder) -> Audit | None:
         source, known = describe_source(data), read_near_duplicates()
         audit = audit_folder(data, source=source, known=known, near=False, on_progress=tell)
         bar.empty()
+    except DataError as error:
+        bar.empty()
+        st.warning(components.plain(error))
+        return None
     finally:
         resources.AUDITING.release()
     resources.keep_audit(audit)
@@ -113,7 +122,9 @@ def _show_pairs(audit: Audit, data: DataFolder) -> None:
     st.download_button(
         wording.AUDIT_TAKE_PAIRS, format_pairs(audit), "near_duplicates.csv", "text/csv", on_click="ignore", key="pairs"
     )
-    paths = dict(zip(data.table["image_id"], data.table["path"], strict=True))
+    # Without the role for pictures, none is found.
+    shown = signin.has_role(Role.REVIEWER)
+    paths = dict(zip(data.table["image_id"], data.table["path"], strict=True)) if shown else {}
     for pair in pairs.head(_PAIRS_SHOWN).itertuples():
         left, right, said = st.columns([1, 1, 2], vertical_alignment="center")
         for column, image, code in ((left, pair.image_a, pair.dx_a), (right, pair.image_b, pair.dx_b)):
@@ -121,7 +132,7 @@ def _show_pairs(audit: Audit, data: DataFolder) -> None:
             try:
                 path = paths.get(image)
                 if path is None:
-                    column.caption(wording.NO_PICTURE)
+                    column.caption(wording.NO_PICTURE if shown else wording.ROLE_NO_PICTURES)
                 else:
                     column.image(load_thumbnail(path), width="stretch", alt=text)
             except (OSError, PictureError):

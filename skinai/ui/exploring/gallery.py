@@ -11,11 +11,12 @@ import pandas as pd
 import streamlit as st
 
 from skinai import wording
+from skinai.access import Role
 from skinai.data.facets import TableFacets
 from skinai.data.images import decode_picture, encode_preview
 from skinai.errors import PictureError, SkinaiError
 from skinai.evaluation.mistakes import add_answers
-from skinai.ui import resources
+from skinai.ui import resources, signin
 from skinai.ui.exploring.explored import Explored, name_value, show_filters
 
 PAGE_SIZE = 24
@@ -28,6 +29,9 @@ _CAPTION = "font-size:.85rem;line-height:1.4;padding-top:.35rem;overflow-wrap:an
 def show(explored: Explored) -> None:
     """Show one page of thumbnails; only these are decoded."""
     facets, data = explored.facets, explored.data
+    if not signin.has_role(Role.REVIEWER):
+        st.info(wording.ROLE_NO_PICTURES)
+        return
     if not isinstance(facets, TableFacets) or data is None:
         st.info(wording.GALLERY_NO_DATA)
         return

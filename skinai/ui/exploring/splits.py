@@ -9,11 +9,12 @@ import pandas as pd
 import streamlit as st
 
 from skinai import wording
+from skinai.access import Role
 from skinai.data.metadata import DataFolder
 from skinai.data.split import SPLIT_FILE, read_near_duplicates
 from skinai.data.split_audit import TOTAL, SplitAudit, audit_split, read_any_split
 from skinai.errors import SkinaiError
-from skinai.ui import components, resources
+from skinai.ui import components, resources, signin
 from skinai.ui.exploring.explored import Explored, name_value
 
 _MOST_MB = 10
@@ -22,9 +23,11 @@ _MOST_MB = 10
 def show(explored: Explored) -> None:
     """Show the audit of the model's split, or of one that the visitor brings."""
     st.markdown(wording.SPLIT_REMARK)
-    given = st.file_uploader(
-        wording.SPLIT_UPLOAD, type=["csv", "txt", "tsv"], max_upload_size=_MOST_MB, key="split_file"
-    )
+    given = None
+    if signin.has_role(Role.REVIEWER):
+        given = st.file_uploader(
+            wording.SPLIT_UPLOAD, type=["csv", "txt", "tsv"], max_upload_size=_MOST_MB, key="split_file"
+        )
     data = explored.data
     table = None if data is None else data.table
     try:

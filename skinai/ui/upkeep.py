@@ -1,0 +1,74 @@
+"""What the server does between requests: it lets go of visits that have ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from streamlit import config, runtime
+from streamlit.runtime.caching.ttl_cache import TTLCache
+from streamlit.runtime.memory_session_storage import MemorySessionStorage
+from streamlit.runtime.websocket_session_manager import WebsocketSessionManager
+from streamlit.starlette import App
+
+LOG = logging.getLogger("skinai.ui")
+
+_MOST_EVERY_S = 10.0
+
+
+@asynccontextmanager
+async def keep_house(app: App) -> AsyncIterator[None]:
+    """Let go of ended visits for as long as the application runs."""
+    task = asyncio.create_task(_forget_ended_visits())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _forget_ended_visits() -> None:
+    while True:
+        await asyncio.sleep(_find_pause_s())
+        forgotten = forget_ended_visits()
+        if forgotten:
+            LOG.debug("%d ended visits were forgotten.", forgotten)
+
+
+def find_longest_kept_s() -> float:
+    """Return for how many seconds at most something of a visit is kept that has ended."""
+    return float(config.get_option("server.disconnectedSessionTTL")) + _find_pause_s()
+
+
+def _find_pause_s() -> float:
+    return min(config.get_option("server.disconnectedSessionTTL") / 3, _MOST_EVERY_S)
+
+
+def forget_ended_visits() -> int:
+    """Let go of what belongs to visits that can no longer be taken up again: uploads, pictures, state.
+
+    Streamlit keeps a visit whose browser has gone for ``server.disconnectedSessionTTL`` seconds, so that it can come
+    back, and after that until some other visitor leaves: a photograph would stay in memory for as long as nobody does.
+
+    Returns
+    -------
+    int
+        How many visits were forgotten.
+    """
+    manager = getattr(runtime.get_instance(), "_session_mgr", None) if runtime.exists() else None
+    if manager is None:  # it is being started
+        return 0
+    assert isinstance(manager, WebsocketSessionManager)
+    storage = manager._session_storage
+    assert isinstance(storage, MemorySessionStorage)
+    visits = storage._cache
+    assert isinstance(visits, TTLCache)
+    with manager._storage_lock:
+        ended = visits.expire()
+    for _, info in ended:
+        info.session.shutdown()
+    return len(ended)

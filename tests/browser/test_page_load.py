@@ -1,0 +1,324 @@
+"""Many visitors of one server: each sees its own picture's answer, waits its turn, and leaves nothing behind.
+
+The visitors are programs that speak as the front end does. Every upload is another picture; what each should see is
+worked out beforehand, by the same code without a server.
+"""
+
+import hashlib
+import os
+import threading
+import time
+import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import requests
+from conftest import encode
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from test_browser import start_server
+from test_page_server import PATIENCE_S, Visit, form
+
+from benchmarks.timing import read_memory_mb
+from skinai import wording
+from skinai.data.drawing import draw_irregular_lesion, draw_lesion
+from skinai.data.images import decode_picture, encode_preview
+from skinai.model.bundle import find_clinical_folder, models_folder
+from skinai.serving.routing import Desk
+
+pytestmark = pytest.mark.shipped
+
+TTL_S = 6
+# The server as it is, but that it forgets sooner, and writes down what it holds.
+WATCHED = f"""
+import os, sys, threading, time
+from pathlib import Path
+from streamlit import runtime
+from skinai.ui import server
+
+def watch(path):
+    while True:
+        time.sleep(0.2)
+        if runtime.exists():
+            held = [one for files in list(runtime.get_instance().uploaded_file_mgr.file_storage.values())
+                    for one in list(files.values())]
+            pictures = len(runtime.get_instance().media_file_mgr._storage._files_by_id)
+            text = f"{{os.getpid()}} {{len(held)}} {{sum(len(one.data) for one in held)}} {{pictures}}"
+            path.with_suffix(".new").write_text(text)
+            path.with_suffix(".new").replace(path)
+
+server.read_environment = lambda: {{"server.disconnectedSessionTTL": {TTL_S}}}
+threading.Thread(target=watch, args=[Path(sys.argv.pop(1))], daemon=True).start()
+server.main()
+"""
+# Streamlit's caches tell arrays of half a million numbers and more apart by so many of them, drawn with this seed.
+SAMPLED, LARGE = 100_000, 500_000
+
+
+class Answer:
+    """What a visitor saw of one run of the page's script."""
+
+    def __init__(self):
+        self.said, self.pictures, self.uploader, self.errors = [], [], "", []
+        self.waited = 0
+
+    def read(self, told):
+        """Take in a message; return whether the run is over."""
+        kind = told.WhichOneof("type")
+        if kind == "script_finished":
+            return told.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN
+        if kind == "delta" and told.delta.WhichOneof("type") == "new_element":
+            element = told.delta.new_element
+            shown = element.WhichOneof("type")
+            if shown == "alert":
+                self.said.append(element.alert.body)
+                self.waited += element.alert.body.startswith("Other visitors' pictures")
+            elif shown == "imgs":
+                self.pictures += [image.url for image in element.imgs.imgs]
+            elif shown == "file_uploader":
+                self.uploader = element.file_uploader.id
+            elif shown == "exception":
+                self.errors.append(element.exception.message)
+        return False
+
+    @property
+    def result(self):
+        """The sentence with the answer, or with why there is none."""
+        found = [body for body in self.said if wording.RESULT_NOTE in body or wording.REFUSED_TITLE in body]
+        assert len(found) == 1, self.said
+        return found[0]
+
+
+class Visitor(Visit):
+    """A session on the page Analyse, whose script has run once."""
+
+    def __enter__(self):
+        super().__enter__()
+        self.agent = self._stack.enter_context(requests.Session())
+        self._uploads, self._file = "", None
+        self._finish(Answer())
+        self._uploads = self.run().uploader
+        assert self._uploads
+        return self
+
+    def run(self, *widgets):
+        """Have the script run with these widgets; return what is shown."""
+        asked = BackMsg()
+        asked.rerun_script.query_string = ""
+        asked.rerun_script.widget_states.widgets.extend(widgets)
+        self.socket.send(asked.SerializeToString())
+        return self._finish(Answer())
+
+    def _finish(self, answer):
+        while not answer.read(ForwardMsg.FromString(self.socket.recv(PATIENCE_S))):
+            pass
+        return answer
+
+    def upload(self, content):
+        """Give a file, in place of the one before; return what is shown, and after how many seconds."""
+        file, begun = str(uuid.uuid4()), time.monotonic()
+        assert self.send("PUT", file, form(content, name="lesion.png")).status == 204
+        state = BackMsg().rerun_script.widget_states.widgets.add(id=self._uploads)
+        given = state.file_uploader_state_value.uploaded_file_info.add(file_id=file, name="lesion.png")
+        given.size = len(content)
+        given.file_urls.file_id = file
+        answer = self.run(state)
+        seconds = time.monotonic() - begun
+        if self._file is not None:
+            assert self.send("DELETE", self._file).status == 204
+        self._file = file
+        return answer, seconds
+
+    def fetch(self, url):
+        """Return the bytes behind the address of a picture."""
+        answer = self.agent.get(self.address + url, timeout=PATIENCE_S)
+        assert answer.status_code == 200
+        return answer.content
+
+
+def draw(number):
+    """Return one of many pictures; each odd one agrees with the one before wherever Streamlit's caches look."""
+    drawn = [draw_lesion, draw_irregular_lesion][number // 2 % 2](number // 4 * 2)
+    if number % 2:
+        assert drawn.size >= LARGE
+        other = draw_lesion(number + 5000, pigment=(40, 32, 44))
+        looked_at = np.random.RandomState(0).choice(drawn.size, SAMPLED)
+        other.flat[looked_at] = drawn.flat[looked_at]
+        drawn = other
+    return drawn
+
+
+def expect(desk, content):
+    """Return the preview that belongs to a picture, and what the answer has to say."""
+    picture = decode_picture(content)
+    routing = desk.route([picture])
+    if routing.answered_by is None:
+        return encode_preview(picture), wording.REFUSED_TITLE
+    assessment = desk.assessors[routing.answered_by].assess(picture)
+    if assessment.refused:
+        return encode_preview(picture), assessment.reasons[0][1]
+    top = assessment.prediction.top
+    share = assessment.prediction.by_code[top.code]
+    return encode_preview(picture), f"{top.name} ({share:.1%})"
+
+
+@pytest.fixture(scope="module")
+def desk():
+    return Desk.load(models_folder() / "ham10000-ensemble", find_clinical_folder())
+
+
+class Server:
+    """The page's server, and what it holds."""
+
+    def __init__(self, address, watch):
+        self.address, self._watch = address, watch
+
+    def _read(self):
+        wait_until(self._watch.is_file)
+        return [int(part) for part in self._watch.read_text().split()]
+
+    @property
+    def memory_mb(self):
+        return read_memory_mb(self._read()[0])
+
+    @property
+    def held(self):
+        """Files uploaded, bytes of them, and pictures that browsers may fetch."""
+        return tuple(self._read()[1:])
+
+
+def wait_until(condition, patience_s=PATIENCE_S):
+    until = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def wait_for(server, held):
+    """Wait until the server holds so much; what was the last look is in the message."""
+    until = time.monotonic() + 5 * TTL_S
+    while (found := server.held)[: len(held)] != held:
+        assert time.monotonic() < until, found
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    watch = tmp_path_factory.mktemp("watch") / "held.txt"
+    variables = {"SKINAI_DATA": "", "SKINAI_AUDIT": ""}
+    for address in start_server(variables, command=("-c", WATCHED, str(watch), "app.py")):
+        yield Server(address, watch)
+
+
+def prepare(desk, folder, count):
+    """Write pictures; return for each its file, the hash of its preview, and what the answer says."""
+
+    def make(number):
+        path = folder / f"{number:04d}.png"
+        path.write_bytes(encode(draw(number), "PNG", compress_level=1))
+        preview, sentence = expect(desk, path.read_bytes())
+        return path, hashlib.sha256(preview).digest(), sentence
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        pictures = list(pool.map(make, range(count)))
+    assert len({preview for _, preview, _ in pictures}) == count
+    return pictures
+
+
+def run_visitors(server, pictures, *, visitors, rest_s=0.0, on_upload=lambda done: None):
+    """Have visitors upload all pictures; return the seconds of each answer, how often each was told to wait, problems.
+
+    Two pictures that a cache would take for the same go to neighbours at about the same time.
+    """
+    lock, problems, seconds, waited = threading.Lock(), Counter(), [], []
+    begin = threading.Barrier(visitors)
+
+    def visit(number):
+        with Visitor(server.address) as visitor:
+            begin.wait(PATIENCE_S * 4)
+            for path, preview, sentence in pictures[number::visitors]:
+                time.sleep(rest_s)
+                answer, taken = visitor.upload(path.read_bytes())
+                shown = visitor.fetch(answer.pictures[0]) if answer.pictures else b""
+                with lock:
+                    problems["error"] += len(answer.errors)
+                    problems["other answer"] += sentence not in answer.result
+                    problems["other picture"] += hashlib.sha256(shown).digest() != preview
+                    seconds.append(taken)
+                    waited.append(answer.waited)
+                    on_upload(len(seconds))
+
+    with ThreadPoolExecutor(visitors) as pool:
+        list(pool.map(visit, range(visitors)))
+    assert len(seconds) == len(pictures)
+    return np.array(seconds), np.array(waited), +problems
+
+
+def test_each_of_several_visitors_sees_the_answer_for_its_own_picture(server, desk, tmp_path):
+    seconds, waited, problems = run_visitors(server, prepare(desk, tmp_path, 24), visitors=6)
+    assert not problems
+    # Six ask at once and two processors answer, so somebody has read how many come before.
+    assert waited.any() or seconds.max() < 1
+    assert seconds.max() < PATIENCE_S
+
+
+def test_uploads_are_let_go_of_although_nobody_else_comes_or_leaves(server, desk, tmp_path):
+    wait_for(server, (0, 0, 0))  # those of the visitors before
+    pictures = prepare(desk, tmp_path, 2)
+    with Visitor(server.address) as staying:
+        staying.upload(pictures[0][0].read_bytes())
+        with Visitor(server.address) as leaving:
+            leaving.upload(pictures[1][0].read_bytes())
+            wait_for(server, (2,))
+        # The one who left may come back for a while.
+        assert server.held[0] == 2
+        wait_for(server, (1, pictures[0][0].stat().st_size))
+        answer = staying.run()
+        assert answer.uploader
+    wait_for(server, (0, 0, 0))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_thirty_visitors_and_two_thousand_uploads(server, desk, tmp_path):
+    visitors, rest_s = 30, 6.0
+    pictures = prepare(desk, tmp_path, 2010)
+    memory = {}
+
+    def note(done):
+        if done in (200, 1000, 2000):
+            memory[done] = server.memory_mb
+
+    before = server.memory_mb
+    seconds, waited, problems = run_visitors(server, pictures, visitors=visitors, rest_s=rest_s, on_upload=note)
+    p50, p95 = np.quantile(seconds, [0.5, 0.95])
+    wait_for(server, (0, 0, 0))
+    time.sleep(2)
+    print(
+        f"\n{visitors} visitors, {len(seconds)} uploads, each {rest_s:.0f} s after the last answer: p50 {p50:.2f} s, "
+        f"p95 {p95:.2f} s, most {seconds.max():.2f} s; {np.mean(waited > 0):.1%} were told to wait; "
+        f"MB before {before:.0f}, after 200 {memory[200]:.0f}, after 1,000 {memory[1000]:.0f}, after 2,000 "
+        f"{memory[2000]:.0f}, when all have gone {server.memory_mb:.0f}; {dict(problems) or 'no problem'}"
+    )
+    assert not problems
+    assert p95 < 3
+    assert max(memory[1000], memory[2000]) - memory[200] < 50
+    assert server.memory_mb <= memory[2000] + 5
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+def test_who_asks_without_a_rest_waits_no_longer_than_the_others(server, desk, tmp_path):
+    visitors = 30
+    pictures = prepare(desk, tmp_path, 300)
+    seconds, waited, problems = run_visitors(server, pictures, visitors=visitors)
+    p50, p95 = np.quantile(seconds, [0.5, 0.95])
+    print(
+        f"\n{visitors} visitors without a rest: p50 {p50:.2f} s, p95 {p95:.2f} s, most {seconds.max():.2f} s; "
+        f"{np.mean(waited > 0):.1%} were told to wait; {dict(problems) or 'no problem'}"
+    )
+    assert not problems
+    assert (waited > 0).mean() > 0.5
+    assert seconds.max() < 3 * p50
