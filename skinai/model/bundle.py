@@ -158,9 +158,9 @@ def load_bundle(folder: Path) -> Bundle:
         mark = facts.get("data", {}).get("mark")
         mark = None if mark is None else check_mark(mark)
         views, notes = facts.get("training", {}).get("views", []), facts.get("notes", [])
-        if not all(isinstance(texts, list) for texts in (views, notes)):
-            raise TypeError("views and notes are lists")
-        if not all(isinstance(text, str) for text in (set_name, name, *views, *notes, *files)):
+        if not (isinstance(views, list) and isinstance(notes, list) and isinstance(facts["files"], dict)):
+            raise TypeError("views and notes are lists, files a mapping")
+        if not all(isinstance(text, str) for text in (set_name, name, *views, *notes)):
             raise TypeError("names, views and notes are text")
         if not all(type(side) is int for side in (frame.width_px, frame.height_px)):
             raise TypeError("the sides of a frame are whole numbers")

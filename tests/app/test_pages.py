@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skimage.data
+import streamlit as st
 from conftest import encode, pack, write_dicom
 from streamlit.testing.v1 import AppTest
 
@@ -41,8 +42,6 @@ CLAIM_FOLDERS = {"lesion": "ham10000-seed-cnn", "picture": "ham10000-seed-cnn-by
 
 @pytest.fixture(autouse=True)
 def _model(small_model, monkeypatch):
-    import streamlit as st
-
     monkeypatch.setenv("SKINAI_MODEL", str(small_model))
     st.cache_resource.clear()
     st.cache_data.clear()
@@ -446,12 +445,19 @@ def test_a_model_without_report_still_answers(small_model, tmp_path, monkeypatch
     assert len(upload(open_app(), encode(draw_lesion(1))).table[0].value) == 7
 
 
-def test_a_changed_model_folder_is_loaded_anew(small_model, tmp_path, monkeypatch):
+def test_a_changed_model_folder_is_loaded_anew_and_what_is_refused_only_where_nothing_was_before(
+    small_model, tmp_path, monkeypatch, caplog
+):
     folder = shutil.copytree(small_model, tmp_path / "model")
     monkeypatch.setenv("SKINAI_MODEL", str(folder))
     app = upload(open_app(), encode(draw_lesion(1)))
     assert not app.error
+    answer = app.info[0].value
     (folder / "bundle.json").write_text("{}")
+    assert not app.run().error
+    assert app.info[0].value == answer
+    assert "What was loaded before answers on: bundle.json" in caplog.text
+    st.cache_resource.clear()
     assert "lacks a part" in app.run().error[0].value
 
 

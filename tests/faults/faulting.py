@@ -27,7 +27,7 @@ from websockets.sync.client import connect
 from skinai.artefacts import TEMPORARY_PREFIX
 from tests.data.test_download import Dataverse, Handler
 
-PATIENCE_S = 180
+PATIENCE_S = 600
 SKINAI = (sys.executable, "-m", "skinai")
 # A user whom the system does not know and who owns nothing. It may read what others may not, because the interpreter
 # can lie in a folder of root's, and it may write nowhere but where everybody may.
