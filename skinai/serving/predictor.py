@@ -85,6 +85,8 @@ class Predictor:
             If the folder is refused; the sentence says which part.
         """
         bundle = load_bundle(Path(folder))
+        if bundle.facts.get("data", {}).get("by_picture"):  # a run that was killed before it removed its weights
+            raise ModelError(f"{bundle.name} was trained on a split that leaks on purpose: it answers nobody.")
         session = Session(bundle.folder / EXPORT_FILE, threads=threads, copies=copies)
         if session.file_hash != bundle.facts["files"][EXPORT_FILE]:
             raise ModelError(f"{EXPORT_FILE} in {folder} was replaced while it was loaded.")

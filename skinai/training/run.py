@@ -232,7 +232,8 @@ def train_model(
             "train": len(train.truth),
             "valid": len(valid.truth),
         }
-        | ({} if data.mark is None else {"mark": list(data.mark)}),
+        | ({} if data.mark is None else {"mark": list(data.mark)})
+        | ({"by_picture": True} if by_picture else {}),
         "training": {
             "configuration": config.as_dict(),
             "epochs": len(history),

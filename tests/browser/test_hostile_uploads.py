@@ -360,6 +360,7 @@ def test_a_file_of_another_kind_is_refused_by_its_ending(visitor, server):
     assert sent == []
 
 
+@pytest.mark.soak
 def test_a_hostile_name_is_text_on_both_pages(visitor, server):
     """A browser cannot name a file by bytes that are no text; of those, what they would become is sent."""
     names = [*TEXT_NAMES, *(name.decode("utf-8", errors="replace") for name in BYTE_NAMES)]

@@ -257,9 +257,9 @@ def run_visitors(server, pictures, *, visitors, rest_s=0.0, on_upload=lambda don
 
 
 def test_each_of_several_visitors_sees_the_answer_for_its_own_picture(server, desk, tmp_path):
-    seconds, waited, problems = run_visitors(server, prepare(desk, tmp_path, 24), visitors=6)
+    seconds, waited, problems = run_visitors(server, prepare(desk, tmp_path, 15), visitors=5)
     assert not problems
-    # Six ask at once and two processors answer, so somebody has read how many come before.
+    # Five ask at once and two processors answer, so somebody has read how many come before.
     assert waited.any() or seconds.max() < 1
     assert seconds.max() < PATIENCE_S
 

@@ -193,7 +193,8 @@ for number in range(int(sys.argv[2])):
 """
 
 
-@pytest.mark.parametrize("count", [2, pytest.param(5, marks=LONG)])
+@LONG
+@pytest.mark.parametrize("count", [5])
 def test_rules_that_the_workbench_writes_are_the_old_or_the_new_ones_and_the_seal_can_be_renewed(
     small_model, count, tmp_path, tally
 ):

@@ -140,7 +140,8 @@ def test_weights_of_another_network_are_refused(tmp_path):
 def original(tmp_path_factory):
     """Keras' own MobileNetV2 with random weights and statistics, and the file that Keras saves of it."""
     keras.utils.set_random_seed(5)
-    network = keras.applications.MobileNetV2((96, 128, 3), include_top=False, weights=None)
+    # Sides that are odd and even before each stride, which pads them differently.
+    network = keras.applications.MobileNetV2((75, 101, 3), include_top=False, weights=None)
     rng = np.random.default_rng(5)
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -155,13 +156,10 @@ def test_mobilenet_v2_is_that_of_keras(original):
     pictures = keras.Input((None, None, 3))
     ours = keras.Model(pictures, build_backbone(MOBILENET_V2, pictures))
     assert load_imagenet_weights(ours, path) == len(network.weights) == len(read_keras_tensors(path))
-    for height, width in ((96, 128), (75, 101)):
-        batch = np.random.default_rng(1).uniform(-1, 1, (2, height, width, 3)).astype(np.float32)
-        theirs = keras.applications.MobileNetV2((height, width, 3), include_top=False, weights=None)
-        theirs.set_weights(network.get_weights())
-        expected = theirs.predict_on_batch(batch)
-        assert np.abs(expected).max() > 0.1
-        np.testing.assert_allclose(ours.predict_on_batch(batch), expected, atol=1e-4)
+    batch = np.random.default_rng(1).uniform(-1, 1, (2, 75, 101, 3)).astype(np.float32)
+    expected = network.predict_on_batch(batch)
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(ours.predict_on_batch(batch), expected, atol=1e-4)
 
 
 def test_a_weight_file_of_keras_does_not_have_another_file_read(original, tmp_path):

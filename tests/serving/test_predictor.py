@@ -1,5 +1,7 @@
 """A picture in, seven probabilities out: the same ones every time, from any thread."""
 
+import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError
 
@@ -68,3 +70,14 @@ def test_answers_are_the_same_to_the_last_bit_across_calls_threads_and_loads(sma
         answers = list(pool.map(lambda n: predictor.predict(pictures[n % 4]).probabilities, range(80)))
     assert all(answer == expected[n % 4] for n, answer in enumerate(answers))
     assert Predictor.load(small_model).predict(pictures[0]).probabilities == expected[0]
+
+
+def test_a_model_of_a_split_that_leaks_on_purpose_answers_nobody(small_model, tmp_path):
+    """As a run by picture leaves it that was killed before it could remove its weights."""
+    folder = shutil.copytree(small_model, tmp_path / "leaks")
+    assert Predictor.load(folder)
+    facts = json.loads((folder / "bundle.json").read_text())
+    facts["data"]["by_picture"] = True
+    (folder / "bundle.json").write_text(json.dumps(facts))
+    with pytest.raises(ModelError, match="was trained on a split that leaks on purpose: it answers nobody"):
+        Predictor.load(folder)
