@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
+import ctypes
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,8 +13,6 @@ from streamlit.runtime.caching.ttl_cache import TTLCache
 from streamlit.runtime.memory_session_storage import MemorySessionStorage
 from streamlit.runtime.websocket_session_manager import WebsocketSessionManager
 from streamlit.starlette import App
-
-LOG = logging.getLogger("skinai.ui")
 
 _MOST_EVERY_S = 10.0
 
@@ -34,9 +32,14 @@ async def keep_house(app: App) -> AsyncIterator[None]:
 async def _forget_ended_visits() -> None:
     while True:
         await asyncio.sleep(_find_pause_s())
-        forgotten = forget_ended_visits()
-        if forgotten:
-            LOG.debug("%d ended visits were forgotten.", forgotten)
+        if forget_ended_visits():
+            give_memory_back()
+
+
+def give_memory_back() -> None:
+    """Give what the process no longer needs back to the system, which glibc does on request only."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def find_longest_kept_s() -> float:
