@@ -338,8 +338,7 @@ def test_all_of_them_and_the_archives_on_batch(visitor, server, tmp_path):
     more = check_server(server)
     print(f"Batch: {len(archives)} archives too, slowest {slowest:.2f} s, {more:.0f} MiB above idle")
     assert slowest < MOST_SECONDS
-    # What two visits brought lies in memory too, until the server forgets the first of them.
-    assert more < MOST_MIB + 2 * VISIT_BYTES / MIB
+    assert more < MOST_MIB
 
 
 def test_a_file_that_is_too_large_is_refused_before_it_is_sent(visitor, server, tmp_path):
