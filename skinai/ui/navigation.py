@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from skinai.ui.signin import Visitor
 
 ROOT = Path(__file__).resolve().parents[2]
-ICON = str(Path(__file__).with_name("icon.png"))
+# An address that needs no request: who is not signed in, or is so no longer, gets no picture of the server.
+ICON = "data:image/png;base64," + base64.b64encode(Path(__file__).with_name("icon.png").read_bytes()).decode()
 PAGES = (
     ("pages/use/analyse.py", "Analyse", "analyse"),
     ("pages/use/batch.py", "Batch", "batch"),
@@ -63,11 +64,6 @@ def build_closed_pages() -> list[Any]:
     """Return a page without content for each address."""
     first = st.Page(_show_nothing, title=wording.SIGN_IN_TITLE, default=True)
     return [first, *(st.Page(_show_nothing, title=title, url_path=address) for _, title, address in PAGES)]
-
-
-def read_icon() -> str:
-    """Return the icon as an address that needs no request: who is not signed in gets no picture of the server."""
-    return f"data:image/png;base64,{base64.b64encode(Path(ICON).read_bytes()).decode()}"
 
 
 def _write_refusal(title: str, needed: Role, visitor: Visitor) -> Callable[[], None]:

@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> None:
 async def _look_after(app: App) -> AsyncIterator[None]:
     """Look before the first request whether one has to sign in, and let go of ended visits for as long as it runs."""
     signin.begin()
-    async with keep_house(app):
+    async with keep_house():
         yield
 
 

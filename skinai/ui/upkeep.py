@@ -12,14 +12,13 @@ from streamlit import config, runtime
 from streamlit.runtime.caching.ttl_cache import TTLCache
 from streamlit.runtime.memory_session_storage import MemorySessionStorage
 from streamlit.runtime.websocket_session_manager import WebsocketSessionManager
-from streamlit.starlette import App
 
 _MOST_EVERY_S = 10.0
 
 
 @asynccontextmanager
-async def keep_house(app: App) -> AsyncIterator[None]:
-    """Let go of ended visits for as long as the application runs."""
+async def keep_house() -> AsyncIterator[None]:
+    """Let go of ended visits inside the ``async with`` block."""
     task = asyncio.create_task(_forget_ended_visits())
     try:
         yield

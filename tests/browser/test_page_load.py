@@ -8,18 +8,14 @@ import hashlib
 import os
 import threading
 import time
-import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import requests
 from conftest import encode
-from streamlit.proto.BackMsg_pb2 import BackMsg
-from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from page_visitor import PATIENCE_S, Visitor
 from test_browser import start_server
-from test_page_server import PATIENCE_S, Visit, form
 
 from benchmarks.timing import read_memory_mb
 from skinai import wording
@@ -57,85 +53,11 @@ server.main()
 SAMPLED, LARGE = 100_000, 500_000
 
 
-class Answer:
-    """What a visitor saw of one run of the page's script."""
-
-    def __init__(self):
-        self.said, self.pictures, self.uploader, self.errors = [], [], "", []
-        self.waited = 0
-
-    def read(self, told):
-        """Take in a message; return whether the run is over."""
-        kind = told.WhichOneof("type")
-        if kind == "script_finished":
-            return told.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN
-        if kind == "delta" and told.delta.WhichOneof("type") == "new_element":
-            element = told.delta.new_element
-            shown = element.WhichOneof("type")
-            if shown == "alert":
-                self.said.append(element.alert.body)
-                self.waited += element.alert.body.startswith("Other visitors' pictures")
-            elif shown == "imgs":
-                self.pictures += [image.url for image in element.imgs.imgs]
-            elif shown == "file_uploader":
-                self.uploader = element.file_uploader.id
-            elif shown == "exception":
-                self.errors.append(element.exception.message)
-        return False
-
-    @property
-    def result(self):
-        """The sentence with the answer, or with why there is none."""
-        found = [body for body in self.said if wording.RESULT_NOTE in body or wording.REFUSED_TITLE in body]
-        assert len(found) == 1, self.said
-        return found[0]
-
-
-class Visitor(Visit):
-    """A session on the page Analyse, whose script has run once."""
-
-    def __enter__(self):
-        super().__enter__()
-        self.agent = self._stack.enter_context(requests.Session())
-        self._uploads, self._file = "", None
-        self._finish(Answer())
-        self._uploads = self.run().uploader
-        assert self._uploads
-        return self
-
-    def run(self, *widgets):
-        """Have the script run with these widgets; return what is shown."""
-        asked = BackMsg()
-        asked.rerun_script.query_string = ""
-        asked.rerun_script.widget_states.widgets.extend(widgets)
-        self.socket.send(asked.SerializeToString())
-        return self._finish(Answer())
-
-    def _finish(self, answer):
-        while not answer.read(ForwardMsg.FromString(self.socket.recv(PATIENCE_S))):
-            pass
-        return answer
-
-    def upload(self, content):
-        """Give a file, in place of the one before; return what is shown, and after how many seconds."""
-        file, begun = str(uuid.uuid4()), time.monotonic()
-        assert self.send("PUT", file, form(content, name="lesion.png")).status == 204
-        state = BackMsg().rerun_script.widget_states.widgets.add(id=self._uploads)
-        given = state.file_uploader_state_value.uploaded_file_info.add(file_id=file, name="lesion.png")
-        given.size = len(content)
-        given.file_urls.file_id = file
-        answer = self.run(state)
-        seconds = time.monotonic() - begun
-        if self._file is not None:
-            assert self.send("DELETE", self._file).status == 204
-        self._file = file
-        return answer, seconds
-
-    def fetch(self, url):
-        """Return the bytes behind the address of a picture."""
-        answer = self.agent.get(self.address + url, timeout=PATIENCE_S)
-        assert answer.status_code == 200
-        return answer.content
+def find_result(shown):
+    """Return the sentence with the answer, or with why there is none."""
+    found = [body for body in shown.alerts if wording.RESULT_NOTE in body or wording.REFUSED_TITLE in body]
+    assert len(found) == 1, shown.alerts
+    return found[0]
 
 
 def draw(number):
@@ -240,14 +162,16 @@ def run_visitors(server, pictures, *, visitors, rest_s=0.0, on_upload=lambda don
             begin.wait(PATIENCE_S * 4)
             for path, preview, sentence in pictures[number::visitors]:
                 time.sleep(rest_s)
-                answer, taken = visitor.upload(path.read_bytes())
-                shown = visitor.fetch(answer.pictures[0]) if answer.pictures else b""
+                asked = time.monotonic()
+                shown = visitor.upload(path.read_bytes())
+                taken = time.monotonic() - asked
+                picture = visitor.fetch(shown.pictures[0]) if shown.pictures else b""
                 with lock:
-                    problems["error"] += len(answer.errors)
-                    problems["other answer"] += sentence not in answer.result
-                    problems["other picture"] += hashlib.sha256(shown).digest() != preview
+                    problems["error"] += len(shown.errors)
+                    problems["other answer"] += sentence not in find_result(shown)
+                    problems["other picture"] += hashlib.sha256(picture).digest() != preview
                     seconds.append(taken)
-                    waited.append(answer.waited)
+                    waited.append(sum(body.startswith("Other visitors' pictures") for body in shown.alerts))
                     on_upload(len(seconds))
 
     with ThreadPoolExecutor(visitors) as pool:
@@ -275,8 +199,7 @@ def test_uploads_are_let_go_of_although_nobody_else_comes_or_leaves(server, desk
         # The one who left may come back for a while.
         assert server.held[0] == 2
         wait_for(server, (1, pictures[0][0].stat().st_size))
-        answer = staying.run()
-        assert answer.uploader
+        assert staying.see().pictures
     wait_for(server, (0, 0, 0))
 
 

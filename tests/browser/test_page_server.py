@@ -8,20 +8,17 @@ import http.client
 import os
 import re
 import shutil
-import ssl
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
-from urllib.parse import urlsplit
 
 import pytest
 import requests
 from conftest import ROOT, free_port
 from loopback import running
-from streamlit.proto.BackMsg_pb2 import BackMsg
-from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from page_visitor import Visit, form, open_connection
 from test_browser import start_server
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -48,65 +45,6 @@ OPENSSL = shutil.which("openssl")
 def server():
     names = {"STREAMLIT_SERVER_ALLOWED_HOSTS": f"localhost 127.0.0.1 {PUBLIC}"}
     yield from start_server(names, command=("-c", SMALL, "app.py"))
-
-
-def form(content, *, name="lesion.jpg"):
-    """Return a form with one file, as the front end sends it."""
-    head = f'--edge\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'.encode()
-    return head + content + b"\r\n--edge--\r\n"
-
-
-def open_connection(address, verify=None):
-    host = urlsplit(address).netloc
-    if verify is None:
-        return http.client.HTTPConnection(host, timeout=PATIENCE_S)
-    return http.client.HTTPSConnection(host, timeout=PATIENCE_S, context=ssl.create_default_context(cafile=verify))
-
-
-class Visit:
-    """A session with its websocket and its token, as a browser has them; `verify` is the file of a certificate."""
-
-    def __init__(self, address, verify=None):
-        self.address, self.verify = address, verify
-        asked = requests.get(f"{address}/_stcore/health", timeout=PATIENCE_S, verify=verify)
-        self.token = asked.cookies["_streamlit_xsrf"]
-
-    def __enter__(self):
-        context = None if self.verify is None else ssl.create_default_context(cafile=self.verify)
-        url = self.address.replace("http", "ws", 1) + "/_stcore/stream"
-        options = {"origin": self.address, "subprotocols": ["streamlit"], "ssl": context, "proxy": None}
-        # What comes is read and left, so that the end of the visit does not wait for it.
-        options |= {"max_size": None, "max_queue": None, "open_timeout": PATIENCE_S}
-        with contextlib.ExitStack() as stack:
-            socket = stack.enter_context(connect(url, **options))
-            begin = BackMsg()
-            begin.rerun_script.query_string = ""
-            socket.send(begin.SerializeToString())
-            while (told := ForwardMsg.FromString(socket.recv(PATIENCE_S))).WhichOneof("type") != "new_session":
-                pass
-            self.session = told.new_session.initialize.session_id
-            self.socket, self._stack = socket, stack.pop_all()
-        return self
-
-    def __exit__(self, *_):
-        self._stack.close()
-
-    def send(self, method, file, body=b"", *, session=None, announced=True, connection=None, **headers):
-        """Return the answer for a file of the session, also where it comes before all is sent."""
-        given = {"X-Xsrftoken": self.token, "Cookie": f"_streamlit_xsrf={self.token}"} | headers
-        given["Content-Type"] = "multipart/form-data; boundary=edge"
-        pieces = (body[start : start + MIB] for start in range(0, len(body), MIB))
-        given |= {"Content-Length": str(len(body))} if announced else {"Transfer-Encoding": "chunked"}
-        path = f"/_stcore/upload_file/{session or self.session}/{file}"
-        with contextlib.closing(connection or open_connection(self.address, self.verify)) as connection:
-            with contextlib.suppress(ConnectionError):  # what was answered before can be read all the same
-                connection.request(method, path, pieces, given, encode_chunked=not announced)
-            answer = connection.getresponse()
-            return SimpleNamespace(status=answer.status, text=answer.read().decode())
-
-    def put(self, file, size, *, announced=True):
-        """Upload so many bytes and return the status."""
-        return self.send("PUT", file, form(bytes(size)), announced=announced).status
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from conftest import ROOT, encode, free_port
 from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
 from openid_provider import CLIENT, CLIENT_SECRET, providing
+from page_visitor import PATIENCE_S, Visit, form
 from streamlit.web.server.starlette.starlette_app_utils import create_signed_value
 from test_browser import browser, pytestmark, start_server, upload  # noqa: F401
-from test_page_server import PATIENCE_S, Visit, form
 
 from skinai import wording
 from skinai.data.drawing import draw_lesion

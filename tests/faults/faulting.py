@@ -11,7 +11,6 @@ import sys
 import tempfile
 import threading
 import time
-import uuid
 from dataclasses import dataclass
 from functools import partial
 from http.server import ThreadingHTTPServer
@@ -20,9 +19,6 @@ from types import SimpleNamespace
 
 import requests
 from conftest import ROOT, free_port
-from streamlit.proto.BackMsg_pb2 import BackMsg
-from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
-from websockets.sync.client import connect
 
 from skinai.artefacts import TEMPORARY_PREFIX
 from tests.data.test_download import Dataverse, Handler
@@ -377,78 +373,3 @@ def ask_service(address, picture, **options):
         f"{address}/v1/predict", files={"pictures": ("a.png", picture)}, params=options, timeout=PATIENCE_S
     )
     return answer.status_code, answer.json()
-
-
-class Visitor:
-    """Somebody who has a page open, without a browser: speaks to the app as its front end does.
-
-    Parameters
-    ----------
-    address : str
-    page : str
-        Its path; the first page has none.
-    """
-
-    def __init__(self, address, page=""):
-        self.address, self._page = address, page
-        self._agent = requests.Session()
-        self._agent.get(f"{address}/_stcore/health", timeout=PATIENCE_S)
-        self._widgets = {}
-
-    def __enter__(self):
-        url = self.address.replace("http", "ws", 1) + "/_stcore/stream"
-        options = {"origin": self.address, "subprotocols": ["streamlit"], "proxy": None}
-        options |= {"max_size": None, "max_queue": None, "open_timeout": PATIENCE_S, "close_timeout": 1}
-        with contextlib.ExitStack() as stack:
-            self._socket = stack.enter_context(connect(url, **options))
-            self.elements = {}
-            self.see()
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *_):
-        self._stack.close()
-        self._agent.close()
-
-    def see(self):
-        """Have the page's script run; return what is to be read on the page then."""
-        asked = BackMsg()
-        asked.rerun_script.query_string = ""
-        asked.rerun_script.page_name = self._page
-        asked.rerun_script.widget_states.widgets.extend(self._widgets.values())
-        self._socket.send(asked.SerializeToString())
-        texts = []
-        while True:
-            told = ForwardMsg.FromString(self._socket.recv(PATIENCE_S))
-            kind = told.WhichOneof("type")
-            if kind == "new_session":
-                self._session = told.new_session.initialize.session_id
-                texts = []
-            elif kind == "delta" and told.delta.WhichOneof("type") == "new_element":
-                element = told.delta.new_element
-                shown = element.WhichOneof("type")
-                if shown in ("alert", "markdown", "html", "exception"):
-                    one = getattr(element, shown)
-                    texts.append(one.message if shown == "exception" else one.body)
-                else:
-                    self.elements[shown] = getattr(element, shown)
-            elif kind == "script_finished" and told.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN:
-                return "\n".join(texts)
-
-    def upload(self, picture):
-        """Give a picture; return what is to be read then."""
-        file = str(uuid.uuid4())
-        done = self._agent.put(
-            f"{self.address}/_stcore/upload_file/{self._session}/{file}",
-            files={"file": ("lesion.png", picture)},
-            headers={"X-Xsrftoken": self._agent.cookies["_streamlit_xsrf"]},
-            timeout=PATIENCE_S,
-        )
-        assert done.status_code == 204, done.text
-        widget = self.elements["file_uploader"].id
-        state = BackMsg().rerun_script.widget_states.widgets.add(id=widget)
-        given = state.file_uploader_state_value.uploaded_file_info.add(file_id=file, name="lesion.png")
-        given.size = len(picture)
-        given.file_urls.file_id = file
-        self._widgets[widget] = state
-        return self.see()

@@ -13,7 +13,6 @@ import pytest
 from conftest import encode
 from faulting import (
     SKINAI,
-    Visitor,
     ask_service,
     hash_files,
     require_no_traceback,
@@ -22,6 +21,7 @@ from faulting import (
     serving_requests,
     succeed,
 )
+from page_visitor import Visitor
 
 from skinai.audit_log import head_file, verify_log
 from skinai.data.drawing import draw_lesion
@@ -263,6 +263,6 @@ def test_app_and_service_answer_in_other_locales(gated_model, locales, name):
     assert answers["plain"] == answers["other"]
     for kind, variables in environments.items():
         with serving_pages(env=variables) as (address, child), Visitor(address) as visitor:
-            said[kind] = visitor.upload(LESION)
+            said[kind] = visitor.upload(LESION).text
         require_no_traceback(child.said.err + child.said.out)
     assert said["plain"] == said["other"]

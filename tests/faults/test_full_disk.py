@@ -8,7 +8,6 @@ import pytest
 from conftest import encode
 from faulting import (
     SKINAI,
-    Visitor,
     ask_service,
     find_sentence,
     hash_files,
@@ -21,6 +20,7 @@ from faulting import (
     serving_requests,
     succeed,
 )
+from page_visitor import Visitor
 
 from skinai import wording
 from skinai.audit_log import verify_log
@@ -179,13 +179,13 @@ def test_the_page_refuses_what_it_cannot_write_down_and_goes_on(gated_model, tmp
     other = encode(draw_lesion(4), "PNG")
     with serving_pages(env=environment) as (address, child):
         with Visitor(address) as visitor:
-            assert wording.AUDIT_BROKEN not in visitor.upload(LESION)
+            assert wording.AUDIT_BROKEN not in visitor.upload(LESION).text
         _limit(child, log.stat().st_size + 10)
         with Visitor(address) as visitor:
-            assert wording.AUDIT_BROKEN in visitor.upload(other)
+            assert wording.AUDIT_BROKEN in visitor.upload(other).text
         _limit(child, 1 << 30)
         with Visitor(address) as visitor:
-            assert wording.AUDIT_BROKEN not in visitor.upload(other)
+            assert wording.AUDIT_BROKEN not in visitor.upload(other).text
     assert (verify_log(log).entries, verify_log(log).problems) == (2, ())
     assert hash_files(model) == before
     assert [json.loads(line)["number"] for line in log.read_text().splitlines()] == [1, 2]

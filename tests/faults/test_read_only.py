@@ -11,7 +11,6 @@ from faulting import (
     ROOT,
     SKINAI,
     STRANGER,
-    Visitor,
     ask_service,
     find_sentence,
     hash_files,
@@ -22,6 +21,7 @@ from faulting import (
     serving_requests,
     succeed,
 )
+from page_visitor import Visitor
 
 from skinai.data.drawing import draw_lesion
 from skinai.model.bundle import load_bundle
@@ -130,10 +130,10 @@ def require_every_page(address, model):
     """Require that each page is shown, and an answer for a picture."""
     footer = f"fingerprint {load_bundle(model).fingerprint}"
     for page in ("batch", "data", "report", "about"):
-        with Visitor(address, page) as visitor:
-            assert footer in visitor.see(), page
+        with Visitor(address, page=page) as visitor:
+            assert footer in visitor.see().text, page
     with Visitor(address) as visitor:
-        said = visitor.upload(LESION)
+        said = visitor.upload(LESION).text
         assert "Most probable" in said or "not assessed" in said.lower() or "refused" in said.lower(), said
         assert footer in said
 

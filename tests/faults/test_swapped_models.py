@@ -9,7 +9,6 @@ from conftest import ROOT, encode
 from faulting import (
     PATIENCE_S,
     SKINAI,
-    Visitor,
     ask_service,
     require_no_traceback,
     run,
@@ -17,6 +16,7 @@ from faulting import (
     serving_requests,
 )
 from loopback import running
+from page_visitor import Visitor
 
 from skinai.data.drawing import draw_lesion
 from skinai.data.images import decode_picture
@@ -197,13 +197,13 @@ def test_the_app_answers_on_while_models_are_laid_into_its_folder(two_models, ex
                 until = time.monotonic() + PATIENCE_S
                 while writing.is_alive() or not seen or seen[-1] != source:
                     assert time.monotonic() < until
-                    said = visitor.see()
+                    said = visitor.see().text
                     answered = [name for name, top in tops.items() if top in said.partition("Most probable")[2][:80]]
                     assert len(answered) == 1, said
                     seen.append(answered[0])
                     time.sleep(0.02)
                 writing.join()
-                footer = visitor.see().rpartition("fingerprint ")[2][:12]
+                footer = visitor.see().text.rpartition("fingerprint ")[2][:12]
                 assert footer == source
     assert set(seen) == {first, second}
     require_no_traceback(child.said.err + child.said.out)

@@ -9,7 +9,6 @@ from conftest import encode
 from faulting import (
     SKINAI,
     Child,
-    Visitor,
     find_sentence,
     hash_files,
     list_temporaries,
@@ -19,6 +18,7 @@ from faulting import (
     succeed,
     wait_until,
 )
+from page_visitor import Visitor
 
 from skinai.artefacts import holding
 from skinai.data.drawing import draw_lesion
@@ -176,18 +176,18 @@ def test_the_app_answers_on_while_rules_reports_and_seals_are_written(gated_mode
     with (
         serving_pages(env=environment) as (address, child),
         Visitor(address) as visitor,
-        Visitor(address, "report") as other,
+        Visitor(address, page="report") as other,
     ):
-        expected = visitor.upload(lesion).splitlines()
+        expected = visitor.upload(lesion).text.splitlines()
         writing, seen = threading.Thread(target=write), 0
         writing.start()
         while writing.is_alive():
-            said = visitor.see()
+            said = visitor.see().text
             assert f"fingerprint {fingerprint}" in said
             # Probabilities follow from the network alone, which nobody changed.
             top = next(line for line in expected if "Most probable" in line)
             assert top.partition(")")[0] in said
-            assert f"fingerprint {fingerprint}" in other.see()
+            assert f"fingerprint {fingerprint}" in other.see().text
             seen += 1
         stop.set()
         writing.join()
