@@ -27,7 +27,7 @@ from skinai.errors import SkinaiError
 from skinai.ui import signin
 from skinai.ui.guard import Shield, SignedInOnly, UploadQuota
 from skinai.ui.navigation import PAGES
-from skinai.ui.upkeep import keep_house
+from skinai.ui.upkeep import keep_house, share_memory
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -52,6 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("script", type=Path)
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args(arguments)
+    share_memory()
     PagesManager.uses_pages_directory = False
     script_context = logging.getLogger("streamlit.runtime.scriptrunner_utils.script_run_context")
     script_context.addFilter(lambda record: record.threadName != _PREPARING)

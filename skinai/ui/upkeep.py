@@ -14,6 +14,8 @@ from streamlit.runtime.memory_session_storage import MemorySessionStorage
 from streamlit.runtime.websocket_session_manager import WebsocketSessionManager
 
 _MOST_EVERY_S = 10.0
+# Of glibc's malloc.h.
+_M_ARENA_MAX = -8
 
 
 @asynccontextmanager
@@ -35,9 +37,19 @@ async def _forget_ended_visits() -> None:
             give_memory_back()
 
 
+def share_memory() -> None:
+    """Have all threads take memory out of the same two pools; to be called before there are any.
+
+    Each run of a page's script is a thread, and glibc gives up to eight of them a processor a pool of their own, in
+    which what a visitor no longer needs stays until that pool is used again.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
+
+
 def give_memory_back() -> None:
     """Give what the process no longer needs back to the system, which glibc does on request only."""
-    with contextlib.suppress(OSError, AttributeError):  # another C library
+    with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 

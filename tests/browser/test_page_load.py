@@ -180,10 +180,15 @@ def run_visitors(server, pictures, *, visitors, rest_s=0.0, on_upload=lambda don
     return np.array(seconds), np.array(waited), +problems
 
 
-def test_each_of_several_visitors_sees_the_answer_for_its_own_picture(server, desk, tmp_path):
-    seconds, waited, problems = run_visitors(server, prepare(desk, tmp_path, 15), visitors=5)
+def test_each_of_several_visitors_sees_its_own_answer_and_leaves_the_memory_that_it_took(server, desk, tmp_path):
+    pictures = prepare(desk, tmp_path, 16)
+    run_visitors(server, pictures[:1], visitors=1)  # loads what is loaded for a first answer only
+    before = server.memory_mb
+    seconds, waited, problems = run_visitors(server, pictures, visitors=8)
     assert not problems
-    # Five ask at once and two processors answer, so somebody has read how many come before.
+    wait_for(server, (0, 0, 0))
+    wait_until(lambda: server.memory_mb < before + 50)
+    # Eight ask at once and two processors answer, so somebody has read how many come before.
     assert waited.any() or seconds.max() < 1
     assert seconds.max() < PATIENCE_S
 
