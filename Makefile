@@ -14,7 +14,7 @@ app: $(VENV)/.app-ready
 	$(BIN)/python -m skinai app
 
 test: ready
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
 
 # All environments of the tests; `make -j 4 ready` fills them at the same time.
 ready: $(VENV)/.dev-ready $(VENV)/.scorer-ready $(VENV)/.runtime-ready $(VENV)/.ray-ready

@@ -43,8 +43,7 @@ DERMOSCOPIC = "1.2.840.10008.5.1.4.1.1.77.1.7"
 SHIPPED_MODELS = (DEFAULT_MODEL, "ham10000-efficientnet-lite0")
 # Also the run that is kept for its predictions and its report.
 SHIPPED_REPORTS = (*SHIPPED_MODELS, "ham10000-seed-cnn")
-# In this order; what is not named comes last. Tests that are marked `alone` wait until no other runs, so the files that
-# have many of them come late, when the others are short.
+# In this order; what is not named comes last.
 _ORDER = (
     *("training", "bulk/test_bulk_cluster.py", "test_command_line.py", "app", "service", "serving"),
     *("evaluation/test_checks.py", "evaluation/test_metrics.py", "model", "bulk", "browser", "hostile", "evaluation"),
@@ -77,14 +76,38 @@ def locked(path: Path, kind: int = fcntl.LOCK_EX) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_UN)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files that take minutes first, so that no worker is left with one when the others have ended."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Let matrices be multiplied by one thread where other workers want the cores too."""
+    if shared_folder(config) is not None:
+        # What tests start is left as it is. SciPy has a library of its own, which is limited only once it is there.
+        import scipy.linalg  # noqa: F401
+        from threadpoolctl import threadpool_limits
+
+        threadpool_limits(1, user_api="blas")
+
+
+@contextlib.contextmanager
+def drawing_few() -> Iterator[None]:
+    """Have gates and routers fitted on fewer lesions and photographs drawn by program, which take most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("skinai.training.gates._DRAWN", 40)
+        yield
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep each file with one worker; put those that take minutes first, and what is marked `alone` at the very end.
+
+    So no worker is left with a long file when the others have ended, nor waits again and again for one that measures.
+    """
     places = [ROOT / "tests" / place for place in _ORDER]
-    items.sort(
-        key=lambda item: next(
-            (rank for rank, place in enumerate(places) if place in (item.path, *item.path.parents)), len(places)
-        )
-    )
+
+    def rank(item: pytest.Item) -> tuple[bool, int]:
+        matches = (number for number, place in enumerate(places) if place in (item.path, *item.path.parents))
+        return item.get_closest_marker("alone") is not None, next(matches, len(places))
+
+    items.sort(key=rank)
+    for item in items if shared_folder(config) is not None else ():
+        item.add_marker(pytest.mark.xdist_group("alone" if rank(item)[0] else item.path.stem))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -237,7 +260,8 @@ def gated_model(small_model: Path, small_data: Path, build_once: BuildOnce) -> P
             (photographs / f"{number:03d}.jpg").write_bytes(encode(picture))
         (photographs / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
         model = shutil.copytree(small_model, folder / "gated" / "small")
-        assert main(["gates", str(model), "--data", str(small_data), "--unlike", str(photographs)]) == 0
+        with drawing_few():
+            assert main(["gates", str(model), "--data", str(small_data), "--unlike", str(photographs)]) == 0
 
     return build_once("gated", fill) / "gated" / "small"
 

@@ -7,7 +7,7 @@ import time
 from skinai.service.app import build_service
 from skinai.service.server import Server, listen
 
-PATIENCE_S = 20
+PATIENCE_S = 120
 
 
 @contextlib.contextmanager

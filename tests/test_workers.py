@@ -48,7 +48,8 @@ def notes(tmp_path_factory):
     (folder / "pytest.ini").write_text("[pytest]\nmarkers = alone\n")
     for number, mark in enumerate(("@pytest.mark.alone", "")):
         (folder / f"test_{number}.py").write_text(TESTS.replace("MARK", mark))
-    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "--basetemp", str(folder / "temporary")]
+    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
+    command += ["--basetemp", str(folder / "temporary")]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     return [json.loads(line) for line in (folder / "notes").read_text().splitlines()]
@@ -60,6 +61,7 @@ def test_a_test_marked_alone_overlaps_no_other(notes):
     (alone,) = (run for run in runs if run["alone"])
     others = [run for run in runs if not run["alone"]]
     assert all(run["end"] <= alone["start"] or run["start"] >= alone["end"] for run in others)
+    assert all(run["end"] <= alone["start"] for run in others)
     assert any(a["start"] < b["start"] < a["end"] for a in others for b in others), "none ran beside another"
 
 

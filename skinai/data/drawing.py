@@ -6,6 +6,8 @@ disease.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
@@ -52,11 +54,11 @@ def draw_lesion(
 
     centre_x = width_px * rng.uniform(0.42, 0.58)
     centre_y = height_px * rng.uniform(0.42, 0.58)
-    angle = np.arctan2(y - centre_y, x - centre_x)
-    radius = height_px * rng.uniform(0.2, 0.32) * (1 + 0.25 * np.cos(angle - rng.uniform(0, np.pi)) ** 2)
+    distance, turns = _look_around(x - centre_x, y - centre_y)
+    radius = height_px * rng.uniform(0.2, 0.32) * (1 + 0.25 * _wave(next(turns), -rng.uniform(0, np.pi)) ** 2)
     for wave in range(2, 8):
-        radius *= 1 + rng.normal(0, 0.12 / wave) * np.cos(wave * angle + rng.uniform(0, 2 * np.pi))
-    depth = radius - np.hypot(x - centre_x, y - centre_y)
+        radius *= 1 + rng.normal(0, 0.12 / wave) * _wave(next(turns), rng.uniform(0, 2 * np.pi))
+    depth = radius - distance
     softness = height_px * rng.uniform(0.012, 0.03)
     mask = 1 / (1 + np.exp(-np.clip(depth / softness, -30, 30)))
 
@@ -64,7 +66,8 @@ def draw_lesion(
     shade -= 22 * np.clip(depth / radius, 0, 1)[..., None]
     if network:
         pitch = height_px * 0.035
-        mesh = np.sin(2 * np.pi * (x + 0.35 * y) / pitch) * np.sin(2 * np.pi * (y - 0.25 * x) / pitch)
+        across, down = (2 * np.pi / pitch * np.arange(size_px) for size_px in (width_px, height_px))
+        mesh = _slanted_sine(across, 0.35 * down) * _slanted_sine(-0.25 * across, down)
         shade -= (14 * mesh * (1 + _clouds(rng, height_px, width_px, blur=0.04)))[..., None]
     canvas = canvas * (1 - mask[..., None]) + shade * mask[..., None]
 
@@ -96,11 +99,12 @@ def draw_irregular_lesion(seed: int, *, size: float = 0.6, width_px: int = 600, 
 
     canvas = np.array((222.0, 172.0, 158.0)) + 6 * cloud(0.08) + 4 * cloud(0.01)
     centre_x, centre_y = width_px * rng.uniform(0.45, 0.55), height_px * rng.uniform(0.45, 0.55)
-    angle = np.arctan2(y - centre_y, x - centre_x)
+    distance, turns = _look_around(x - centre_x, y - centre_y)
     radius = np.full_like(x, height_px * size * rng.uniform(0.7, 0.95))
+    next(turns)
     for wave in range(2, 14):
-        radius *= 1 + rng.normal(0, 0.35 / wave) * np.cos(wave * angle + rng.uniform(0, 2 * np.pi))
-    depth = radius - np.hypot(x - centre_x, y - centre_y) + height_px * 0.02 * cloud(0.02)[..., 0]
+        radius *= 1 + rng.normal(0, 0.35 / wave) * _wave(next(turns), rng.uniform(0, 2 * np.pi))
+    depth = radius - distance + height_px * 0.02 * cloud(0.02)[..., 0]
     mask = (1 / (1 + np.exp(-np.clip(depth / (height_px * 0.015), -30, 30))))[..., None]
     shade = np.zeros_like(canvas) + np.array((70.0, 48.0, 44.0))
     for blotch in ((30, 24, 30), (96, 96, 120), (60, 40, 40)):
@@ -159,19 +163,25 @@ def draw_photograph(seed: int, *, kind: str = "papules", width_px: int = 640, he
         centre_x = along + np.sin(angle) * 0.02
         centre_y = 0.5 + shift + (along - wide / 2) * np.tan(angle) + rng.uniform(-0.6, 0.6) * half
         size = rng.uniform(0.006, 0.02) if kind == "papules" else rng.uniform(0.1, 0.24)
-        turn = np.arctan2(y - centre_y, x - centre_x)
-        radius = np.full_like(x, size)
+        # Farther away a papule's share of the colour is less than 1e-13.
+        reach = size + 30 * 0.004 if kind == "papules" else np.inf
+        near = np.abs(y[:, 0] - centre_y) * 0.9 <= reach, np.abs(x[0] - centre_x) <= reach
+        seen = tuple(slice(*np.flatnonzero(side)[[0, -1]] + (0, 1)) if side.any() else slice(0) for side in near)
+        to_right, down = x[seen] - centre_x, y[seen] - centre_y
+        radius = np.full_like(to_right, size)
         if kind != "papules":
+            _, turns = _look_around(to_right, down)
+            next(turns)
             for wave in range(2, 9):
-                radius *= 1 + rng.normal(0, 0.22 / wave) * np.cos(wave * turn + rng.uniform(0, 2 * np.pi))
-        depth = radius - np.hypot(x - centre_x, (y - centre_y) * rng.uniform(0.9, 1.2))
+                radius *= 1 + rng.normal(0, 0.22 / wave) * _wave(next(turns), rng.uniform(0, 2 * np.pi))
+        depth = radius - np.hypot(to_right, down * rng.uniform(0.9, 1.2))
         soft = {"papules": 0.004, "plaque": 0.006, "patch": 0.06, "ring": 0.012}[kind]
         cover = 1 / (1 + np.exp(-np.clip(depth / soft, -30, 30)))
         if kind == "ring":
             cover *= 0.25 + 0.75 * np.exp(-np.clip(depth - 0.015, 0, None) / 0.03)
         if kind == "papules" and spot % 5 == 0:  # a pustule's pale head
-            scale = np.maximum(scale, np.exp(-(((radius - depth) / (0.45 * size)) ** 2)))
-        rash = np.maximum(rash, cover * rng.uniform(0.6, 1.0))
+            scale[seen] = np.maximum(scale[seen], np.exp(-(((radius - depth) / (0.45 * size)) ** 2)))
+        rash[seen] = np.maximum(rash[seen], cover * rng.uniform(0.6, 1.0))
     rash = np.clip(rash * (1 + 0.25 * cloud(0.02)), 0, 1)
     if kind == "plaque":
         scale = np.clip(1.6 * cloud(0.008) + 0.8 * cloud(0.03), 0, 1) * rash
@@ -192,6 +202,33 @@ def draw_page(*, width_px: int = 600, height_px: int = 450) -> np.ndarray:
         words = ("lesion of the left forearm", "seen again in three months", "no change was noted", "dermatoscope")
         pen.text((24, line), " ".join((words * 2)[number % 4 : number % 4 + 3]), fill=(30, 30, 40))
     return np.asarray(page)
+
+
+def _look_around(to_right: np.ndarray, down: np.ndarray) -> tuple[np.ndarray, Iterator[np.ndarray]]:
+    """Return how far each pixel is from a centre, and what yields exp(i k angle) for k of 1, 2 and so on.
+
+    No angle is computed, and the array that is yielded is the same one each time.
+    """
+    distance = np.hypot(to_right, down)
+    turn = (to_right + 1j * down) / np.maximum(distance, 1e-12)
+
+    def turn_on() -> Iterator[np.ndarray]:
+        turned = turn.copy()
+        while True:
+            yield turned
+            turned *= turn
+
+    return distance, turn_on()
+
+
+def _wave(turn: np.ndarray, phase: float) -> np.ndarray:
+    """Return the cosine of an angle that is given as exp(i angle), plus a phase."""
+    return turn.real * np.cos(phase) - turn.imag * np.sin(phase)
+
+
+def _slanted_sine(across: np.ndarray, down: np.ndarray) -> np.ndarray:
+    """Return sin(across + down) for each row and column."""
+    return np.cos(down)[:, None] * np.sin(across) + np.sin(down)[:, None] * np.cos(across)
 
 
 def _clouds(rng: np.random.Generator, height_px: int, width_px: int, *, blur: float) -> np.ndarray:

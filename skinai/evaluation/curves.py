@@ -177,7 +177,7 @@ def _risk(wrong: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarr
     # Equally certain answers are given together, so that the order of the file does not matter.
     order = np.argsort(-score, kind="stable")
     _, starts = np.unique(-score[order], return_index=True)
-    sorted_weights = weights[:, order]
+    sorted_weights = np.take(weights, order, axis=1)
     nothing = np.zeros((len(weights), 1))
     answered = np.hstack([nothing, np.add.reduceat(sorted_weights, starts, axis=1).cumsum(axis=1)])
     failed_weights = sorted_weights * wrong[order]

@@ -5,7 +5,12 @@ Everywhere: rows are the truth, columns the answer, and an undefined figure is N
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+
+# So many draws of some thousand pictures stay in the processor's cache; all would be fetched again at each step.
+_DRAWS_AT_ONCE = 32
 
 
 def confusion_matrix(truth: np.ndarray, chosen: np.ndarray, class_count: int) -> np.ndarray:
@@ -155,7 +160,7 @@ def resample_weights(groups: np.ndarray, *, draws: int, seed: int) -> np.ndarray
     names, group = np.unique(groups, return_inverse=True)
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
-    return drawn[:, group]
+    return np.take(drawn, group, axis=1)
 
 
 def roc_auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -173,9 +178,12 @@ def roc_auc(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.
     ndarray of shape (...)
         NaN where there is no positive or no negative.
     """
-    positives, negatives = _count_by_score(positive, score, weights)
-    below = np.cumsum(negatives, axis=-1) - negatives / 2
-    return divide((positives * below).sum(axis=-1), positives.sum(axis=-1) * negatives.sum(axis=-1))
+
+    def area(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
+        below = np.cumsum(negatives, axis=-1) - negatives / 2
+        return divide((positives * below).sum(axis=-1), positives.sum(axis=-1) * negatives.sum(axis=-1))
+
+    return _by_score(area, positive, score, weights)
 
 
 def sensitivity_at_specificity(
@@ -195,14 +203,17 @@ def sensitivity_at_specificity(
     ndarray of shape (...)
         NaN where there is no positive or no negative.
     """
-    positives, negatives = _count_by_score(positive, score, weights)
-    total_positive, total_negative = positives.sum(axis=-1), negatives.sum(axis=-1)
-    # With the threshold at the i-th value, everything below it is called negative.
-    true_negative = np.cumsum(negatives, axis=-1) - negatives
-    true_positive = total_positive[..., None] - (np.cumsum(positives, axis=-1) - positives)
-    allowed = true_negative >= specificity * total_negative[..., None] - 1e-9
-    best = np.where(allowed, true_positive, 0.0).max(axis=-1)
-    return np.where(total_negative > 0, divide(best, total_positive), np.nan)
+
+    def greatest(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
+        total_positive, total_negative = positives.sum(axis=-1), negatives.sum(axis=-1)
+        # With the threshold at the i-th value, everything below it is called negative.
+        true_negative = np.cumsum(negatives, axis=-1) - negatives
+        true_positive = total_positive[..., None] - (np.cumsum(positives, axis=-1) - positives)
+        allowed = true_negative >= specificity * total_negative[..., None] - 1e-9
+        best = np.where(allowed, true_positive, 0.0).max(axis=-1)
+        return np.where(total_negative > 0, divide(best, total_positive), np.nan)
+
+    return _by_score(greatest, positive, score, weights)
 
 
 def specificity_at_sensitivity(
@@ -229,10 +240,13 @@ def average_precision(positive: np.ndarray, score: np.ndarray, weights: np.ndarr
     ndarray of shape (...)
         NaN where there is no positive.
     """
-    positives, negatives = _count_by_score(positive, -score, weights)
-    found, called = np.cumsum(positives, axis=-1), np.cumsum(positives + negatives, axis=-1)
-    precisions = np.divide(found, called, out=np.zeros_like(found), where=called > 0)
-    return divide((precisions * positives).sum(axis=-1), positives.sum(axis=-1))
+
+    def average(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
+        found, called = np.cumsum(positives, axis=-1), np.cumsum(positives + negatives, axis=-1)
+        precisions = np.divide(found, called, out=np.zeros_like(found), where=called > 0)
+        return divide((precisions * positives).sum(axis=-1), positives.sum(axis=-1))
+
+    return _by_score(average, positive, -score, weights)
 
 
 def top_hits(probabilities: np.ndarray, truth: np.ndarray, count: int) -> np.ndarray:
@@ -280,12 +294,22 @@ def expected_calibration_error(
     return divide(gaps.sum(axis=-1), np.asarray(weights).sum(axis=-1))
 
 
-def _count_by_score(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the weights of positives and of negatives at each value of the score, the least first."""
+def _by_score(
+    figure: Callable[[np.ndarray, np.ndarray], np.ndarray], positive: np.ndarray, score: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """Return a figure of the weights of positives and of negatives at each value of the score, the least first."""
     values, tie = np.unique(score, return_inverse=True)
     order = np.argsort(tie, kind="stable")
     starts = np.searchsorted(tie[order], np.arange(len(values)))
-    weights = np.asarray(weights, dtype=np.float64)[..., order]
-    positives = np.add.reduceat(np.where(positive[order], weights, 0.0), starts, axis=-1)
-    negatives = np.add.reduceat(np.where(positive[order], 0.0, weights), starts, axis=-1)
-    return positives, negatives
+    is_positive = positive[order]
+    draws = np.reshape(weights, (-1, len(score)))
+    figures = []
+    for first in range(0, len(draws), _DRAWS_AT_ONCE):
+        # `take` leaves each draw in one piece of memory, which indexing does not.
+        counts = np.take(draws[first : first + _DRAWS_AT_ONCE], order, axis=1).astype(np.float64)
+        positives = counts * is_positive
+        negatives = counts - positives
+        if len(values) < len(score):
+            positives, negatives = (np.add.reduceat(one, starts, axis=1) for one in (positives, negatives))
+        figures.append(figure(positives, negatives))
+    return np.concatenate(figures).reshape(np.shape(weights)[:-1])

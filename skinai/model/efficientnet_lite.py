@@ -285,7 +285,8 @@ def load_imagenet_weights(model: keras.Model, path: Path) -> int:
     for layer in model.layers:
         try:
             values = find_tensors(tensors, layer)
-            layer.set_weights(values)
+            if values:  # the layer that answers has none there, and keeps its own
+                layer.set_weights(values)
         except (KeyError, ValueError) as error:
             raise ModelError(f"The weights of {layer.name} do not fit: {error}.") from error
         used += len(values)

@@ -28,7 +28,7 @@ from skinai.service import app as service_app
 from skinai.service.app import Service
 from skinai.ui import server as page_server
 
-PATIENCE_S = 30
+PATIENCE_S = 120
 MIB = 1024 * 1024
 PUBLIC = "skinai.example"
 SMALL = """

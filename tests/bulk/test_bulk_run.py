@@ -35,7 +35,7 @@ from skinai.serving.predictor import Prediction
 from skinai.serving.routing import Routing
 from skinai.wording import RECORD_NOTICE
 
-PATIENCE_S = 60
+PATIENCE_S = 120
 FAST_MODEL = ROOT / "models" / "ham10000-efficientnet-lite0"
 
 

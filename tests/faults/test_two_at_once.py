@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import threading
 
 import pytest
@@ -35,6 +36,18 @@ def start_both(first, second, **options):
     """Start two commands as close together as possible; return what came of them."""
     children = [Child(*command, **options) for command in (first, second)]
     return [child.finish() for child in children]
+
+
+def start_while_stopped(first, second, begun):
+    """Stop the first command as soon as it has begun, run the second one, and let the first one go on."""
+    holder = Child(*first)
+    wait_until(lambda: begun() or not holder.lives)
+    holder.process.send_signal(signal.SIGSTOP)
+    try:
+        late = Child(*second).finish()
+    finally:
+        holder.process.send_signal(signal.SIGCONT)
+    return [holder.finish(), late]
 
 
 def tell_apart(ended):
@@ -81,23 +94,25 @@ def test_of_two_trainings_into_one_folder_one_is_refused(small_data, tmp_path):
 
 
 def test_of_two_downloads_into_one_folder_one_is_refused(tmp_path):
+    folder = tmp_path / "ham"
     with serving_pictures() as address:
-        command = [*SKINAI, "data", "download", "--to", tmp_path / "ham", "--server", address]
-        _, said = tell_apart(start_both(command, command))
-    assert said == f"Another download into {tmp_path / 'ham'} is running."
-    assert_finished(tmp_path / "ham")
+        command = [*SKINAI, "data", "download", "--to", folder, "--server", address]
+        _, said = tell_apart(start_while_stopped(command, command, lambda: folder.is_dir() and any(folder.iterdir())))
+    assert said == f"Another download into {folder} is running."
+    assert_finished(folder)
 
 
-def test_of_two_batches_into_one_folder_one_is_refused_or_finds_all_done(gated_model, tmp_path):
+def test_of_two_batches_into_one_folder_one_is_refused(gated_model, tmp_path):
     (tmp_path / "pictures").mkdir()
     content = encode(draw_lesion(3, width_px=320, height_px=240))
     for number in range(60):
         (tmp_path / "pictures" / f"{number}.jpg").write_bytes(content)
     command = [*SKINAI, "predict", tmp_path / "pictures", "--model", gated_model, "--part-size", 4, "--out"]
-    _, said = tell_apart(start_both([*command, tmp_path / "out"], [*command, tmp_path / "out"]))
-    assert said == f"Another process is writing into {tmp_path / 'out'}."
+    out = tmp_path / "out"
+    _, said = tell_apart(start_while_stopped([*command, out], [*command, out], lambda: any(out.glob("part-*"))))
+    assert said == f"Another process is writing into {out}."
     succeed(*command, tmp_path / "whole")
-    assert hash_files(tmp_path / "out") == hash_files(tmp_path / "whole")
+    assert hash_files(out) == hash_files(tmp_path / "whole")
 
 
 @LONG

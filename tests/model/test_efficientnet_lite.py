@@ -13,6 +13,7 @@ import skimage.data
 from PIL import Image
 
 from skinai.errors import ModelError
+from skinai.model.architectures import LOGITS, BuildOptions, build_network, find_architecture
 from skinai.model.efficientnet_lite import (
     LITE0,
     LITE1,
@@ -134,6 +135,26 @@ def test_weights_of_another_network_are_refused(tmp_path):
     pictures = keras.Input((64, 64, 3))
     with pytest.raises(ModelError, match="do not fit"):
         load_imagenet_weights(keras.Model(pictures, build_backbone(LITE0, pictures)), path)
+
+
+@pytest.mark.parametrize("name", ["efficientnet-lite0", "mobilenet-v2"])
+def test_what_is_trained_takes_the_weights_and_keeps_the_layer_that_answers(name, request):
+    architecture = find_architecture(name)
+    network = build_network(architecture, 7, options=BuildOptions(for_training=True))
+    before = network.get_layer(LOGITS).get_weights()
+    if name == "mobilenet-v2":
+        path = request.getfixturevalue("original")[1]
+    else:
+        path = find_imagenet_weights(architecture.imagenet)
+    without = [layer.name for layer in network.layers if layer.weights and layer.name != LOGITS]
+    untouched = {layer: network.get_layer(layer).get_weights() for layer in without}
+    assert load_imagenet_weights(network, path) == sum(len(weights) for weights in untouched.values())
+    for a, b in zip(before, network.get_layer(LOGITS).get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    for layer, weights in untouched.items():
+        assert any(
+            not np.array_equal(a, b) for a, b in zip(weights, network.get_layer(layer).get_weights(), strict=True)
+        ), layer
 
 
 @pytest.fixture(scope="module")

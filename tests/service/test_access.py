@@ -19,7 +19,7 @@ from skinai.service.keys import Keys, add_key, remove_key
 from skinai.service.server import load_desk
 from skinai.service.upload import MAX_PICTURES
 
-PATIENCE_S = 60
+PATIENCE_S = 120
 CLOSED = [("POST", "/v1/predict"), ("GET", "/v1/model"), ("GET", "/metrics")]
 OPEN = [("/healthz", 200), ("/readyz", 503), ("/openapi.json", 200)]
 

@@ -34,7 +34,7 @@ from skinai.service.app import Service
 from skinai.serving.assessment import Assessor
 from skinai.serving.routing import Desk
 
-PATIENCE_S = 20
+PATIENCE_S = 120
 ADDED = ("picture", "status", "sentences")
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from skinai.service.jobs import JobQueue, QueueFullError
 
-PATIENCE_S = 10
+PATIENCE_S = 120
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from conftest import ROOT
 from skinai.__main__ import main
 from skinai.service.server import listen
 
-PATIENCE_S = 60
+PATIENCE_S = 120
 
 
 def run(*arguments):

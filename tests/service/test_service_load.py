@@ -18,7 +18,7 @@ from conftest import ROOT, encode
 from skinai.data.drawing import draw_lesion
 from skinai.model.bundle import DEFAULT_MODEL, models_folder
 
-PATIENCE_S = 60
+PATIENCE_S = 120
 HEADERS = {"Content-Type": "multipart/form-data; boundary=edge"}
 
 
