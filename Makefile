@@ -13,8 +13,10 @@ OUT ?= models/my-$(ARCHITECTURE)
 app: $(VENV)/.app-ready
 	$(BIN)/python -m skinai app
 
+# What measures time or memory comes after the others, one by one.
 test: ready
-	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not soak and not alone"; others=$$?; \
+	$(BIN)/python -m pytest -m "alone and not soak" && exit $$others
 
 # All environments of the tests; `make -j 4 ready` fills them at the same time.
 ready: $(VENV)/.dev-ready $(VENV)/.scorer-ready $(VENV)/.runtime-ready $(VENV)/.ray-ready

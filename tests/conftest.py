@@ -10,7 +10,7 @@ import os
 import shutil
 import socket
 import zipfile
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -65,10 +65,10 @@ def shared_folder(config: pytest.Config) -> Path | None:
 
 
 @contextlib.contextmanager
-def locked(path: Path, kind: int = fcntl.LOCK_EX) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Hold a lock on a file that all processes of a run respect."""
     with path.open("a") as file:
-        fcntl.flock(file, kind)
+        fcntl.flock(file, fcntl.LOCK_EX)
         try:
             yield
         finally:
@@ -86,44 +86,14 @@ def pytest_configure(config: pytest.Config) -> None:
         threadpool_limits(1, user_api="blas")
 
 
-@contextlib.contextmanager
-def drawing_few() -> Iterator[None]:
-    """Have gates and routers fitted on fewer lesions and photographs drawn by program, which take most of the time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("skinai.training.gates._DRAWN", 40)
-        yield
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep each file with one worker; put those that take minutes first, and what is marked `alone` at the very end.
-
-    So no worker is left with a long file when the others have ended, nor waits again and again for one that measures.
-    """
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take minutes first, so that no worker is left with one when the others have ended."""
     places = [ROOT / "tests" / place for place in _ORDER]
-
-    def rank(item: pytest.Item) -> tuple[bool, int]:
-        matches = (number for number, place in enumerate(places) if place in (item.path, *item.path.parents))
-        return item.get_closest_marker("alone") is not None, next(matches, len(places))
-
-    items.sort(key=rank)
-    for item in items if shared_folder(config) is not None else ():
-        item.add_marker(pytest.mark.xdist_group("alone" if rank(item)[0] else item.path.stem))
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Run a test that is marked `alone`, and what is set up for it, while no other worker runs any.
-
-    Others share a lock. Whoever waits for it keeps the turnstile shut, so a test that wants it alone gets its turn.
-    """
-    folder = shared_folder(item.config)
-    if folder is None:
-        return (yield)
-    kind = fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH
-    with contextlib.ExitStack() as running:
-        with locked(folder / "turnstile.lock"):
-            running.enter_context(locked(folder / "running.lock", kind))
-        return (yield)
+    items.sort(
+        key=lambda item: next(
+            (rank for rank, place in enumerate(places) if place in (item.path, *item.path.parents)), len(places)
+        )
+    )
 
 
 def encode(picture: np.ndarray, kind: str = "JPEG", **options: object) -> bytes:
@@ -260,8 +230,7 @@ def gated_model(small_model: Path, small_data: Path, build_once: BuildOnce) -> P
             (photographs / f"{number:03d}.jpg").write_bytes(encode(picture))
         (photographs / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
         model = shutil.copytree(small_model, folder / "gated" / "small")
-        with drawing_few():
-            assert main(["gates", str(model), "--data", str(small_data), "--unlike", str(photographs)]) == 0
+        assert main(["gates", str(model), "--data", str(small_data), "--unlike", str(photographs)]) == 0
 
     return build_once("gated", fill) / "gated" / "small"
 
