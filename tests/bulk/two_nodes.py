@@ -19,9 +19,9 @@ def main():
     print(cluster.address, flush=True)
     sys.stdin.readline()
     raylet = second.all_processes["raylet"][0].process.pid
-    until = time.monotonic() + 10
+    until = time.monotonic() + 120
     while "MapBatches" not in (work := list_work(raylet)) and time.monotonic() < until:
-        pass
+        time.sleep(0.005)
     cluster.remove_node(second, allow_graceful=False)
     print(*work, flush=True)
     sys.stdin.readline()
