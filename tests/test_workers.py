@@ -1,6 +1,7 @@
 """The workers of one run: a file of tests stays with one of them, and what takes long is built once."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -60,6 +61,13 @@ def test_a_file_stays_with_one_worker_and_runs_beside_another(notes):
     workers = {(run["file"], run["worker"]) for run in runs}
     assert len(workers) == len(dict(workers)) == len({worker for _, worker in workers}) == 2
     assert any(a["start"] < b["start"] < a["end"] for a in runs for b in runs), "none ran beside another"
+
+
+def test_what_measures_has_the_machine_to_itself_and_nothing_is_left_out():
+    """`make test` is two runs: the first on several workers, the second without any."""
+    makefile = (Path(__file__).parents[1] / "Makefile").read_text()
+    runs = dict(re.findall(r'-m pytest( -n \d)?.* -m "([^"]+)"', makefile))
+    assert runs == {" -n 3": "not soak and not alone", "": "alone and not soak"}
 
 
 def test_what_one_worker_has_built_the_other_takes(notes):

@@ -165,8 +165,9 @@ def draw_photograph(seed: int, *, kind: str = "papules", width_px: int = 640, he
         size = rng.uniform(0.006, 0.02) if kind == "papules" else rng.uniform(0.1, 0.24)
         # Farther away a papule's share of the colour is less than 1e-13.
         reach = size + 30 * 0.004 if kind == "papules" else np.inf
-        near = np.abs(y[:, 0] - centre_y) * 0.9 <= reach, np.abs(x[0] - centre_x) <= reach
-        seen = tuple(slice(*np.flatnonzero(side)[[0, -1]] + (0, 1)) if side.any() else slice(0) for side in near)
+        rows = np.searchsorted(y[:, 0], (centre_y - reach / 0.9, centre_y + reach / 0.9))
+        columns = np.searchsorted(x[0], (centre_x - reach, centre_x + reach))
+        seen = slice(*rows), slice(*columns)
         to_right, down = x[seen] - centre_x, y[seen] - centre_y
         radius = np.full_like(to_right, size)
         if kind != "papules":
