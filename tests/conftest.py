@@ -6,6 +6,7 @@ import contextlib
 import csv
 import fcntl
 import io
+import itertools
 import os
 import shutil
 import socket
@@ -103,11 +104,17 @@ def encode(picture: np.ndarray, kind: str = "JPEG", **options: object) -> bytes:
     return buffer.getvalue()
 
 
+_PORTS = itertools.count(os.getpid())
+
+
 def free_port() -> int:
-    """Return a port of this machine that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """Return a port of this machine that nobody listens on, and that no other worker and no connection will take."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw9").removeprefix("gw"))
+    for port in _PORTS:
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", 20_000 + 1_000 * worker + port % 1_000))
+            return listener.getsockname()[1]
+    raise AssertionError
 
 
 def pack(files: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -122,7 +129,7 @@ def pack(files: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> by
 def write_dicom(picture, *, kind=DERMOSCOPIC, syntax=ExplicitVRLittleEndian, photometric="RGB", **changes):
     """Return the bytes of a DICOM file of one patient with a name."""
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = kind, generate_uid()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = kind, generate_uid(entropy_srcs=["tests"])
     meta.TransferSyntaxUID = syntax
     file = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
     file.SOPClassUID, file.SOPInstanceUID = kind, meta.MediaStorageSOPInstanceUID

@@ -52,7 +52,7 @@ class Visit:
         url = self.address.replace("http", "ws", 1) + "/_stcore/stream"
         options = {"origin": self.address, "subprotocols": ["streamlit"], "ssl": context, "proxy": None}
         # What comes is read and left, so that the end of the visit does not wait for it.
-        options |= {"max_size": None, "max_queue": None, "open_timeout": PATIENCE_S}
+        options |= {"max_size": None, "max_queue": None, "open_timeout": PATIENCE_S, "ping_timeout": PATIENCE_S}
         with contextlib.ExitStack() as stack:
             socket = stack.enter_context(connect(url, **options))
             begin = BackMsg()

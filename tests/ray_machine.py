@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PYTHON = Path(sys.prefix) / "ray" / "bin" / "python"
-PATIENCE_S = 300
+PATIENCE_S = 900
 needs_ray = pytest.mark.skipif(not PYTHON.exists() and not os.environ.get("CI"), reason="make test sets Ray up")
 
 

@@ -29,9 +29,17 @@ def timed():
     note(file=__file__, worker=os.environ["PYTEST_XDIST_WORKER"], start=start, end=time.monotonic())
 
 
-@pytest.mark.parametrize("number", range(6))
-def test_beside_others(number):
-    time.sleep(0.2)
+def test_the_other_file_runs_meanwhile():
+    open(os.path.basename(__file__) + ".runs", "w").close()
+    until = time.monotonic() + 120
+    while not all(os.path.exists(f"test_{number}.py.runs") for number in range(2)):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_more_of_the_same_file(number):
+    pass
 
 
 def test_build(build_once):

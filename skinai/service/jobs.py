@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 # The newest job's weight in the mean time that a job takes.
@@ -133,14 +134,14 @@ class JobQueue:
         while (job := self._take()) is not None:
             begun = time.monotonic()
             try:
-                result = job.work()
+                tell: Callable[[], None] = partial(job.future.set_result, job.work())
             except Exception as error:  # belongs to whoever waits for the job; the thread goes on
-                job.future.set_exception(error)
-            else:
-                job.future.set_result(result)
+                tell = partial(job.future.set_exception, error)
             took = time.monotonic() - begun
             self._mean_s += _NEWEST * (took - self._mean_s)
+            # Before the answer, so that whoever has it finds it counted.
             self._on_done(begun - job.put_at, took)
+            tell()
 
     def _take(self) -> Job | None:
         """Wait for a job and return it; None once the queue is closed and empty."""

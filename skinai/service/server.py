@@ -85,6 +85,8 @@ def serve(
     loading.start()
     server.run(sockets=[listening])
     service.jobs.close()
+    # A process that ends in the midst of an import can end with an abort in place of its exit code.
+    loading.join()
     if loading.error is not None:
         raise loading.error
 

@@ -47,7 +47,7 @@ def facets(small_data, small_model):
 
 
 def open_page(section="overview", **query):
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=30)
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300)
     app.run()
     app.switch_page(PAGE)
     for name, value in query.items():
@@ -364,7 +364,7 @@ def test_a_folder_that_cannot_be_opened_is_a_sentence_everywhere(tmp_path, monke
     monkeypatch.setenv("SKINAI_DATA", str(tmp_path / "closed"))
     monkeypatch.setattr(resources.os, "scandir", lambda folder: (_ for _ in ()).throw(PermissionError(13, "Denied")))
     assert "The data folder cannot be opened" in texts(open_page())
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=30).run()
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300).run()
     assert not app.exception
 
 

@@ -51,7 +51,7 @@ def twelve(twelve_class_folder, monkeypatch):
 
 
 def open_page(page):
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300)
     app.run()
     app.switch_page(str(ROOT / page)).run()
     assert not app.exception

@@ -48,7 +48,7 @@ def _model(small_model, monkeypatch):
 
 
 def open_app(page=PAGES[0][0]):
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=30).run()
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300).run()
     if page != PAGES[0][0]:
         app.switch_page(str(ROOT / page)).run()
     assert not app.exception
@@ -489,7 +489,7 @@ def test_the_web_process_never_loads_tensorflow(small_model, tmp_path):
     path.write_bytes(encode(draw_lesion(1)))
     code = (
         "import sys; from pathlib import Path; from streamlit.testing.v1 import AppTest\n"
-        f"app = AppTest.from_file({str(ROOT / 'app.py')!r}, default_timeout=30).run()\n"
+        f"app = AppTest.from_file({str(ROOT / 'app.py')!r}, default_timeout=300).run()\n"
         f"content = Path({str(path)!r}).read_bytes()\n"
         "app.file_uploader[0].set_value(('lesion.jpg', content, 'image/jpeg')).run()\n"
         "assert len(app.table[0].value) == 7 and not app.exception\n"

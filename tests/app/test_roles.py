@@ -52,7 +52,7 @@ def claim(account, **changes):
 
 def open_app(account=None, page="", *, auth=AUTH, access=ACCESS, **query):
     """Return the app as an account sees it; without one, as somebody who is not signed in."""
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300)
     app.secrets = {"auth": auth, "skinai": {"access": access}}
     app.user = {"is_logged_in": False} if account is None else claim(account)
     for name, value in query.items():
@@ -73,7 +73,7 @@ def read(app):
 
 @pytest.mark.parametrize("auth", [None, AUTH], ids=["off", "on"])
 def test_one_has_to_sign_in_only_where_it_is_configured(auth):
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300)
     app.secrets = {} if auth is None else {"auth": auth, "skinai": {"access": ACCESS}}
     app.run()
     assert (wording.SIGN_IN_ASKED in read(app)) == (auth is not None)
@@ -85,7 +85,7 @@ def test_who_lets_everybody_in_needs_none_of_the_packages(small_model):
     code = (
         "import sys; sys.modules.update(authlib=None, httpx2=None, joserfc=None)\n"
         "from streamlit.testing.v1 import AppTest; import skinai.ui.server\n"
-        "app = AppTest.from_file('app.py', default_timeout=60).run()\n"
+        "app = AppTest.from_file('app.py', default_timeout=300).run()\n"
         "print(len(app.exception), len(app.file_uploader))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
@@ -153,14 +153,14 @@ def test_secrets_that_cannot_be_read_let_nobody_in(tmp_path, content):
     before = config.get_option("secrets.files")
     config.set_option("secrets.files", [str(path)])
     try:
-        assert wording.SIGN_IN_BROKEN in read(AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run())
+        assert wording.SIGN_IN_BROKEN in read(AppTest.from_file(str(ROOT / "app.py"), default_timeout=300).run())
     finally:
         config.set_option("secrets.files", before)
 
 
 def test_once_on_no_change_of_the_secrets_opens_the_page(monkeypatch):
     monkeypatch.setattr(signin._Door, "required", True)
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300).run()
     assert wording.SIGN_IN_BROKEN in read(app)
     assert not app.file_uploader
 

@@ -9,6 +9,8 @@ import pytest
 from skinai import wording
 from skinai.ui.turns import Line
 
+PATIENCE_S = 120
+
 
 class Visitor(threading.Thread):
     """Somebody in the line, who keeps a place until told to leave."""
@@ -26,15 +28,15 @@ class Visitor(threading.Thread):
     def run(self):
         with contextlib.suppress(InterruptedError), self._line.turn(self._tell, every_s=0.01):
             self._served.append(self)
-            self._leave.wait(10)
+            self._leave.wait(PATIENCE_S)
 
     def leave(self):
         self._leave.set()
-        self.join(10)
+        self.join(PATIENCE_S)
 
 
 def wait_until(condition):
-    until = time.monotonic() + 10
+    until = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.002)
@@ -69,14 +71,16 @@ def test_the_others_follow_in_the_order_they_came(visitors, served):
     visitors[1].leave()
     wait_until(lambda: len(served) == 3)
     wait_until(lambda: visitors[5].told[-1] == 2)
-    for visitor in (visitors[0], *visitors[2:]):
+    # One at a time: of two who are called at once, either may be the first to write it down.
+    for count, visitor in enumerate((visitors[0], *visitors[2:4]), 4):
         visitor.leave()
+        wait_until(lambda count=count: len(served) == count)
     assert served == visitors
 
 
 def test_who_gives_up_makes_way(visitors, served):
     visitors[2].gives_up = True
-    visitors[2].join(10)
+    visitors[2].join(PATIENCE_S)
     wait_until(lambda: visitors[3].told[-1] == 0)
     visitors[0].leave()
     wait_until(lambda: len(served) == 3)

@@ -45,7 +45,7 @@ def _models(small_model, clinical_model, monkeypatch):
 
 
 def open_app(page=PAGES[0][0]):
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300).run()
     if page != PAGES[0][0]:
         app.switch_page(str(ROOT / page)).run()
     assert not app.exception

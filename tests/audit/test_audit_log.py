@@ -185,13 +185,15 @@ def _append_many(path):
 
 
 def test_threads_and_processes_write_into_one_chain(log):
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_append_many, args=(log.path,)) for _ in range(2)]
     threads = [threading.Thread(target=_append_many, args=(log.path,)) for _ in range(2)]
     for one in [*processes, *threads]:
         one.start()
     for one in [*processes, *threads]:
-        one.join(60)
+        one.join(300)
+    assert [one.exitcode for one in processes] == [0, 0]
+    assert not any(one.is_alive() for one in threads)
     verdict = verify_log(log.path)
     assert (verdict.entries, verdict.problems) == (100, ())
 

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from conftest import ROOT, encode, pack
-from loopback import running
+from loopback import PATIENCE_S, running
 from streamlit.testing.v1 import AppTest
 
 from skinai import wording
@@ -38,7 +38,7 @@ def open_page(gated_model, path, monkeypatch):
     st.cache_data.clear()
 
     def open_it(page=PAGES[0][0]):
-        app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+        app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300).run()
         if page != PAGES[0][0]:
             app.switch_page(str(ROOT / page)).run()
         return app
@@ -58,8 +58,8 @@ def send(url, content, *, key, query=""):
         + b"\r\n--x--\r\n"
     )
     headers = {"content-type": "multipart/form-data; boundary=x", "authorization": f"Bearer {key}"}
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
-    connection.request("POST", "/v1/predict" + query, body, headers)
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE_S)
+    connection.request("POST", f"/v1/predict?deadline_ms={1000 * PATIENCE_S}{query}", body, headers)
     answer = connection.getresponse()
     facts = json.loads(answer.read())
     connection.close()
@@ -73,7 +73,7 @@ def test_the_service_writes_whose_key_asked(gated_model, path, tmp_path):
     with running(service) as url:
         status, plain = send(url, LESION, key=key)
         assert status == 200
-        assert send(url, PHOTOGRAPH, key=key, query="?insist=true")[0] == 200
+        assert send(url, PHOTOGRAPH, key=key, query="&insist=true")[0] == 200
         assert send(url, b"\xff\xd8\xff nothing", key=key)[0] == 200
         first, second = read(path)
         assert first["account"] == second["account"] == "ward-7"

@@ -201,12 +201,12 @@ def analyse_all(visitor, items, tmp_path):
         if expected is None:
             assert not [body for body in visitor.alerts if "cannot be analysed" in body], item.name
             shown = re.compile(f"Most probable of|{re.escape(wording.REFUSED_TITLE.rstrip('.'))}")
-            page.locator("[data-testid=stAlert]", has_text=shown).first.wait_for(timeout=PATIENCE_S * 1000)
+            page.locator("[data-testid=stAlert]", has_text=shown).first.wait_for()
         else:
             said = f"This file cannot be analysed. {_plain(expected, kept=':')}"
             assert visitor.alerts == [said], item.name
             plain = " ".join(said.split())
-            page.locator("[data-testid=stAlert]", has_text=plain).wait_for(timeout=PATIENCE_S * 1000)
+            page.locator("[data-testid=stAlert]", has_text=plain).wait_for()
             assert "Most probable of" not in page.inner_text("body"), item.name
         visitor.check_page(item.name)
     return seconds
@@ -236,11 +236,11 @@ def run_batch(visitor, files, count):
     """Analyse files on the Batch page; return the rows of its table, and the longest time that one picture took."""
     page = visitor.page
     page.goto(f"{visitor.server.address}/batch")
-    page.get_by_text(wording.BATCH_EMPTY).wait_for(timeout=PATIENCE_S * 1000)
+    page.get_by_text(wording.BATCH_EMPTY).wait_for()
     page.set_input_files("input[type=file]", files)
     label = wording.BATCH_START_ONE if count == 1 else wording.BATCH_START.format(count=count)
     press = page.get_by_role("button", name=label, exact=True)
-    press.wait_for(timeout=PATIENCE_S * 1000)
+    press.wait_for()
     visitor.steps = []
     press.click()
     page.get_by_text("not readable.").wait_for(timeout=10 * PATIENCE_S * 1000)
@@ -345,7 +345,7 @@ def test_a_file_that_is_too_large_is_refused_before_it_is_sent(visitor, server, 
     path = tmp_path / "large.jpg"
     path.write_bytes(encode(draw()).ljust(MOST_SENT_BYTES + 1, b"\0"))
     visitor.page.set_input_files("input[type=file]", path)
-    visitor.page.get_by_text(re.compile("must be 20", re.IGNORECASE)).wait_for(timeout=PATIENCE_S * 1000)
+    visitor.page.get_by_text(re.compile("must be 20", re.IGNORECASE)).wait_for()
     visitor.check_page("large")
 
 
@@ -354,7 +354,7 @@ def test_a_file_of_another_kind_is_refused_by_its_ending(visitor, server):
     visitor.page.on("request", lambda request: request.method == "PUT" and sent.append(request.url))
     for name in ("page.html", "page.svg", "table.csv", "picture.gif", "picture.jpg.exe"):
         visitor.page.set_input_files("input[type=file]", as_file(name, encode(draw())))
-        visitor.page.get_by_text(re.compile("not allowed", re.IGNORECASE)).first.wait_for(timeout=PATIENCE_S * 1000)
+        visitor.page.get_by_text(re.compile("not allowed", re.IGNORECASE)).first.wait_for()
         visitor.check_page(name)
     assert sent == []
 
@@ -367,7 +367,7 @@ def test_a_hostile_name_is_text_on_both_pages(visitor, server):
     page = visitor.page
     endless = next(name for name in names if len(name) > 1000)
     page.set_input_files("input[type=file]", as_file(endless, encode(draw())))
-    page.get_by_text("Error").first.wait_for(timeout=PATIENCE_S * 1000)  # longer than a form's head may be
+    page.get_by_text("Error").first.wait_for()  # longer than a form's head may be
     check_names(visitor)
     names.remove(endless)
     for name in names:

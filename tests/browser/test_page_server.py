@@ -132,6 +132,7 @@ def test_a_websocket_of_another_site_is_refused(server, origin, host):
     port = int(server.rpartition(":")[2])
     url = f"{address}/_stcore/stream" if host is None else f"ws://{host}:{port}/_stcore/stream"
     options = {"origin": origin, "address": ("127.0.0.1", port), "subprotocols": ["streamlit"], "proxy": None}
+    options["open_timeout"] = PATIENCE_S
     with pytest.raises(InvalidStatus) as refused, connect(url, **options):
         pass
     assert refused.value.response.status_code == 403
@@ -344,8 +345,11 @@ def test_nothing_of_an_upload_lies_on_the_proxys_disk(proxy):
 
 def list_open_files(pid):
     """Return what a process and its children have open."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [os.readlink(link) for one in (pid, *children) for link in Path(f"/proc/{one}/fd").iterdir()]
+    children, opened = Path(f"/proc/{pid}/task/{pid}/children").read_text().split(), []
+    for link in (link for one in (pid, *children) for link in Path(f"/proc/{one}/fd").iterdir()):
+        with contextlib.suppress(FileNotFoundError):  # closed since
+            opened.append(os.readlink(link))
+    return opened
 
 
 def test_through_the_proxy_the_service_knows_who_asks(proxy, monkeypatch):

@@ -52,10 +52,10 @@ def assert_nothing_is_refused(page):
 def test_an_answer_with_its_charts_map_and_documents(page, server):
     open_page(page, server)
     upload(page, encode(draw_lesion(3)))
-    page.get_by_text("Most probable of the seven").wait_for(timeout=15_000)
-    page.locator("img[alt='The given picture, upright']").wait_for(timeout=15_000)
-    page.locator("img[alt^='Class activation map']").wait_for(timeout=15_000)
-    page.locator(".js-plotly-plot .bars .point text", has_text="%").nth(6).wait_for(timeout=10_000)
+    page.get_by_text("Most probable of the seven").wait_for()
+    page.locator("img[alt='The given picture, upright']").wait_for()
+    page.locator("img[alt^='Class activation map']").wait_for()
+    page.locator(".js-plotly-plot .bars .point text", has_text="%").nth(6).wait_for()
     shown = page.evaluate("[...document.images].map(image => image.naturalWidth)")
     assert min(shown) > 0, "a picture is not drawn"
     with page.expect_download() as download:
@@ -68,19 +68,19 @@ def test_a_pasted_picture(page, server):
     open_page(page, server)
     page.get_by_text("Paste", exact=True).click()
     box = page.get_by_role("button", name=wording.PASTE_LABEL)
-    box.wait_for(timeout=10_000)
+    box.wait_for()
     box.evaluate(PASTE, base64.b64encode(encode(draw_lesion(3))).decode())
-    page.get_by_text("Most probable of the seven").wait_for(timeout=15_000)
+    page.get_by_text("Most probable of the seven").wait_for()
     assert_nothing_is_refused(page)
 
 
 def test_a_batch_with_its_table_and_download(page, server):
     page.goto(f"{server}/batch")
-    page.get_by_text(wording.BATCH_EMPTY).wait_for(timeout=20_000)
+    page.get_by_text(wording.BATCH_EMPTY).wait_for()
     upload(page, encode(draw_lesion(3)))
     press = page.get_by_role("button", name=wording.BATCH_START_ONE)
-    press.click(timeout=20_000)
-    page.get_by_test_id("stDataFrame").wait_for(timeout=20_000)
+    press.click()
+    page.get_by_test_id("stDataFrame").wait_for()
     with page.expect_download() as download:
         page.get_by_role("button", name="CSV", exact=True).click()
     assert len(Path(download.value.path()).read_text().splitlines()) == 2
@@ -93,8 +93,8 @@ def test_the_camera_and_nothing_else_of_the_visitors_device(page, server):
     page.get_by_text(wording.CAMERA_TOGGLE).click()
     wait_for(page, "document.querySelector('video')?.videoWidth > 0")
     page.get_by_role("button", name="Take Photo").click()
-    page.get_by_role("button", name="Clear photo").wait_for(timeout=10_000)
-    page.get_by_text(wording.REFUSED_TITLE).first.wait_for(timeout=15_000)
+    page.get_by_role("button", name="Clear photo").wait_for()
+    page.get_by_text(wording.REFUSED_TITLE).first.wait_for()
     allowed = page.evaluate("document.featurePolicy.allowedFeatures()")
     assert "camera" in allowed
     assert not {"microphone", "geolocation", "usb"} & set(allowed)
@@ -110,7 +110,7 @@ SECTIONS = [
 @pytest.mark.parametrize("path", ["about", "report", *SECTIONS])
 def test_every_other_page_and_section(page, server, path):
     page.goto(f"{server}/{path}")
-    page.get_by_text("fingerprint").last.wait_for(timeout=20_000, state="attached")
+    page.get_by_text("fingerprint").last.wait_for(state="attached")
     page.wait_for_load_state("networkidle")
     assert_nothing_is_refused(page)
 
@@ -118,7 +118,7 @@ def test_every_other_page_and_section(page, server, path):
 def test_what_is_not_of_this_server_does_not_run_and_nobody_else_is_told(page, server):
     """Without this the tests above would pass without any policy."""
     page.goto(f"{server}/about")
-    page.get_by_text("fingerprint").last.wait_for(timeout=20_000, state="attached")
+    page.get_by_text("fingerprint").last.wait_for(state="attached")
     page.evaluate(
         """async () => {
             const script = document.createElement("script")

@@ -17,7 +17,7 @@ from joserfc.jwk import OctKey, RSAKey
 from openid_provider import CLIENT, CLIENT_SECRET, providing
 from page_visitor import PATIENCE_S, Visit, form
 from streamlit.web.server.starlette.starlette_app_utils import create_signed_value
-from test_browser import browser, pytestmark, start_server, upload  # noqa: F401
+from test_browser import browser, pytestmark, start_server, upload, wait_for  # noqa: F401
 
 from skinai import wording
 from skinai.data.drawing import draw_lesion
@@ -121,7 +121,7 @@ def sign_in_as(page, server, account, role):
     """Sign in and wait for the page to say so."""
     sign_in(page, server, account)
     email = ACCOUNTS[account]["email"]
-    page.get_by_text(wording.SIGNED_IN_AS.format(name=email, role=role)).wait_for(timeout=20_000)
+    page.get_by_text(wording.SIGNED_IN_AS.format(name=email, role=role)).wait_for()
 
 
 def read_menu(page):
@@ -131,8 +131,8 @@ def read_menu(page):
 def assert_nothing_but(page, *sentences, button):
     """Look for all that the page shows: the notice, the name of the program, sentences and one button."""
     main = page.get_by_test_id("stMain")
-    main.get_by_text(sentences[-1]).wait_for(timeout=20_000)
-    expected, deadline = [wording.NOTICE, wording.SIGN_IN_TITLE, *sentences, button], time.monotonic() + 10
+    main.get_by_text(sentences[-1]).wait_for()
+    expected, deadline = [wording.NOTICE, wording.SIGN_IN_TITLE, *sentences, button], time.monotonic() + PATIENCE_S
     while (lines := [line for line in main.inner_text().split("\n") if line.strip()]) != expected:
         assert time.monotonic() < deadline, lines
         page.wait_for_timeout(50)
@@ -150,17 +150,17 @@ def test_before_anybody_has_signed_in_a_page_shows_a_sentence_and_a_button(page,
 
 def test_a_viewer_reads_and_gives_nothing(page, server, provider):
     sign_in_as(page, server, "student", "viewer")
-    page.get_by_role("heading", name="Report card").wait_for(timeout=20_000)
+    page.get_by_role("heading", name="Report card").wait_for()
     assert read_menu(page) == MENU["viewer"]
     for path in ("analyse", "batch"):
         page.goto(f"{server}/{path}")
-        page.get_by_text("This page needs the role reviewer").wait_for(timeout=20_000)
+        page.get_by_text("This page needs the role reviewer").wait_for()
         assert page.locator("input[type=file]").count() == 0
     page.goto(f"{server}/report?section={THRESHOLDS}")
-    page.get_by_text(wording.WORKBENCH_ADMIN).wait_for(timeout=20_000)
+    page.get_by_text(wording.WORKBENCH_ADMIN).wait_for()
     assert page.get_by_role("button", name=wording.WORKBENCH_WRITE).count() == 0
     page.goto(f"{server}/data?part={GALLERY}")
-    page.get_by_text(wording.ROLE_NO_PICTURES).wait_for(timeout=20_000)
+    page.get_by_text(wording.ROLE_NO_PICTURES).wait_for()
     assert page.get_by_test_id("stMain").locator("img").count() == 0
     cookies = page.context.cookies(server)
     page.get_by_role("button", name=wording.SIGN_OUT_BUTTON).click()
@@ -178,7 +178,7 @@ def test_a_reviewer_gives_pictures_that_nobody_else_gets_and_nobody_else_gives_a
     assert read_menu(page) == MENU["reviewer"]
     upload(page, encode(draw_lesion(3)))
     picture = page.locator("img[alt='The given picture, upright']")
-    picture.wait_for(timeout=20_000)
+    picture.wait_for()
     address = page.evaluate("image => image.src", picture.element_handle())
     assert address.startswith(f"{server}/media/")
     assert page.evaluate("image => image.naturalWidth", picture.element_handle()) > 0
@@ -198,19 +198,19 @@ def test_a_reviewer_gives_pictures_that_nobody_else_gets_and_nobody_else_gives_a
         given = f"_streamlit_xsrf={visit.token}; {USER}={cookies[USER]}"
         assert visit.send("PUT", "a", form(b"x"), Cookie=given).status == 403
     page.get_by_test_id("stTopNavLink").filter(has_text="About").click()
-    page.get_by_text("Your browser keeps a cookie until you sign out").wait_for(timeout=20_000)
+    page.get_by_text("Your browser keeps a cookie until you sign out").wait_for()
 
 
 def test_an_admin_puts_rules_in_force_and_is_none_once_the_list_says_so(page, server, model, secrets):
     sign_in_as(page, server, "Ada", "admin")
     page.goto(f"{server}/report?section={THRESHOLDS}")
     page.get_by_role("button", name=wording.WORKBENCH_WRITE).click()
-    page.get_by_text("version 2").first.wait_for(timeout=20_000)
+    page.get_by_text("version 2").first.wait_for()
     assert json.loads((model / "decision.json").read_text())["version"] == 2
     try:
         secrets(accounts=["somebody@clinic.example"])
         page.get_by_text(wording.SIGNED_IN_AS.format(name=ACCOUNTS["Ada"]["email"], role="reviewer")).wait_for()
-        page.get_by_text(wording.WORKBENCH_ADMIN).wait_for(timeout=20_000)
+        page.get_by_text(wording.WORKBENCH_ADMIN).wait_for()
         assert page.get_by_role("button", name=wording.WORKBENCH_WRITE).count() == 0
     finally:
         secrets()
@@ -222,7 +222,7 @@ def test_an_admin_puts_rules_in_force_and_is_none_once_the_list_says_so(page, se
 def test_who_is_not_listed_or_not_verified_reads_so_and_can_sign_out(page, server, account, sentence):
     sign_in(page, server, account)
     said = sentence.format(name=ACCOUNTS[account]["email"])
-    page.get_by_text(said[-30:]).wait_for(timeout=20_000)
+    page.get_by_text(said[-30:]).wait_for()
     assert_nothing_but(page, said, button=wording.SIGN_OUT_BUTTON)
     page.get_by_role("button", name=wording.SIGN_OUT_BUTTON).click()
     assert_nothing_but(page, wording.SIGN_IN_ASKED, button=wording.SIGN_IN_BUTTON)
@@ -232,9 +232,12 @@ def test_who_does_nothing_is_signed_out_and_nothing_of_the_visit_is_left(page, s
     sign_in_as(page, server, "reviewer", "reviewer")
     upload(page, encode(draw_lesion(3)))
     picture = page.locator("img[alt='The given picture, upright']")
-    picture.wait_for(timeout=20_000)
+    picture.wait_for()
     address = page.evaluate("image => image.src", picture.element_handle())
     cookie = {cookie["name"]: cookie["value"] for cookie in page.context.cookies(server)}[USER]
+    # A picture that the browser asks for later is refused, as it should be.
+    wait_for(page, "() => document.querySelector('.stApp').dataset.testScriptState === 'notRunning'")
+    wait_for(page, "() => [...document.images].every(image => image.naturalWidth > 0)")
     try:
         secrets(idle_minutes=0.02)
         assert_nothing_but(page, wording.SIGN_IN_ENDED["idle"], button=wording.SIGN_IN_BUTTON)
@@ -245,7 +248,7 @@ def test_who_does_nothing_is_signed_out_and_nothing_of_the_visit_is_left(page, s
     assert_nothing_but(page, wording.SIGN_IN_ENDED["idle"], button=wording.SIGN_IN_BUTTON)
     page.get_by_role("button", name=wording.SIGN_IN_BUTTON).click()
     page.get_by_role("link", name="reviewer").click()
-    page.get_by_text(wording.EMPTY_STATE).wait_for(timeout=20_000)
+    page.get_by_text(wording.EMPTY_STATE).wait_for()
 
 
 def forge_cookie(server, *, secret=SECRET, **changes):

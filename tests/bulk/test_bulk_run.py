@@ -35,7 +35,7 @@ from skinai.serving.predictor import Prediction
 from skinai.serving.routing import Routing
 from skinai.wording import RECORD_NOTICE
 
-PATIENCE_S = 120
+PATIENCE_S = 300
 FAST_MODEL = ROOT / "models" / "ham10000-efficientnet-lite0"
 
 
@@ -141,15 +141,20 @@ def test_killed_half_way_and_started_again_every_picture_is_there_once(gated_mod
     pictures, out = draw_pictures(tmp_path / "pictures", 150), tmp_path / "out"
     command = [sys.executable, "-m", "skinai", "predict", str(pictures), "--model", str(gated_model)]
     command += ["--out", str(out), "--part-size", "3", "--processes", "2"]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as running:
-        wait_until(lambda: len(list(out.glob("part-*"))) >= 10)
-        workers = _list_workers(running.pid)
-        running.send_signal(signal.SIGKILL)
-        assert running.wait(PATIENCE_S) == -signal.SIGKILL
-    assert len(workers) == 2
-    wait_until(lambda: not any(_lives(worker) for worker in workers))
-    first, second, *others = sorted(out.glob("part-*"))
-    assert 8 <= len(others) < 45
+    for _ in range(5):
+        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as running:
+            wait_until(lambda: len(list(out.glob("part-*"))) >= 10)
+            workers = _list_workers(running.pid)
+            running.send_signal(signal.SIGKILL)
+            code = running.wait(PATIENCE_S)
+        wait_until(lambda workers=workers: not any(_lives(worker) for worker in workers))
+        first, second, *others = sorted(out.glob("part-*"))
+        if code == -signal.SIGKILL and len(workers) == 2 and len(others) < 45:
+            break
+        shutil.rmtree(out)  # the test was held up for longer than the run takes
+    else:
+        pytest.fail("it was never killed half way")
+    assert len(others) >= 8
     kept = {file: file.stat().st_mtime_ns for file in others}
     # What a machine that loses power can leave behind.
     first.write_bytes(first.read_bytes()[:-9])

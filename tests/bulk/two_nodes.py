@@ -14,8 +14,9 @@ def main():
     from ray.cluster_utils import Cluster  # pytest looks for doctests here, where there is no Ray
 
     node = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "object_store_memory": 80 * 2**20}
-    cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
-    second = cluster.add_node(**node)
+    cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False, "wait": False})
+    second = cluster.add_node(**node, wait=False)
+    cluster.wait_for_nodes(timeout=300)
     print(cluster.address, flush=True)
     sys.stdin.readline()
     raylet = second.all_processes["raylet"][0].process.pid

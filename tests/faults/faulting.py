@@ -21,6 +21,7 @@ import requests
 from conftest import ROOT, free_port
 
 from skinai.artefacts import TEMPORARY_PREFIX
+from skinai.service.schema import MAX_DEADLINE_MS
 from tests.data.test_download import Dataverse, Handler
 
 PATIENCE_S = 600
@@ -55,6 +56,17 @@ class Child:
     @property
     def lives(self):
         return self.process.poll() is None
+
+    @property
+    def stands_still(self):
+        """Whether it was stopped, and has not ended."""
+        return _read(f"/proc/{self.process.pid}/stat").rpartition(")")[2].split()[:1] == ["T"]
+
+    @property
+    def first_line(self):
+        """What it has printed first, once that is a whole line."""
+        line, end, _ = _read(self._folder / "out").partition("\n")
+        return line if end else ""
 
     @property
     def work_s(self):
@@ -179,12 +191,17 @@ class Moment:
     write: int = 0
 
 
-def draw_moments(rng, count, *, writes):
-    """Draw moments, every other one inside a write, of which a run makes at least so many."""
-    return [
-        Moment(write=rng.randint(1, writes)) if number % 2 else Moment(share=rng.uniform(0.1, 0.9))
-        for number in range(count)
-    ]
+def draw_moments(rng, tally, count, *, writes):
+    """Draw moments until so many kills have hit a running process; every other one is inside a write.
+
+    A run makes at least so many writes. A kill that comes too late, as the test was held up, hits nothing: four times
+    as many are tried.
+    """
+    wanted = sum(tally.hits) + count
+    for number in range(4 * count):
+        if sum(tally.hits) == wanted:
+            return
+        yield Moment(write=rng.randint(1, writes)) if number % 2 else Moment(share=rng.uniform(0.1, 0.9))
 
 
 class Writes:
@@ -246,9 +263,8 @@ class Tally:
         self.hits.append(hit)
 
     def require(self, count):
-        """Require so many kills, of which at least two thirds hit."""
-        assert len(self.hits) == count
-        assert sum(self.hits) >= 2 / 3 * count, self.hits
+        """Require so many that hit."""
+        assert sum(self.hits) == count, self.hits
 
 
 # Folders
@@ -302,10 +318,10 @@ def serving_pages(*before, env=None, **options):
 @contextlib.contextmanager
 def serving_requests(*arguments, before=(), env=None, **options):
     """Yield the address of the service in a process of its own, and the process."""
-    port = free_port()
-    command = (*before, *SKINAI, "serve", "--port", port, "--workers", 1, *arguments)
+    command = (*before, *SKINAI, "serve", "--port", 0, "--workers", 1, *arguments)
     with _started(*command, env=env, **options) as child:
-        address = f"http://127.0.0.1:{port}"
+        wait_until(lambda: child.first_line or not child.lives)
+        address = child.first_line
         wait_until(lambda: _answers(f"{address}/readyz", child))
         yield address, child
 
@@ -369,6 +385,7 @@ def _answers(url, child):
 
 def ask_service(address, picture, **options):
     """Return status and document of the service's answer for a picture."""
+    options = {"deadline_ms": MAX_DEADLINE_MS} | options
     answer = requests.post(
         f"{address}/v1/predict", files={"pictures": ("a.png", picture)}, params=options, timeout=PATIENCE_S
     )

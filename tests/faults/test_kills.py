@@ -86,7 +86,7 @@ def batch(request, pictures, gated_model, tmp_path_factory):
 def test_a_batch_goes_on_and_has_each_picture_once(batch, count, tmp_path, tally, pictures):
     command, whole, work_s, reference = batch
     rng = random.Random(f"batch {count} {command[-2]}")
-    for number, moment in enumerate(draw_moments(rng, count, writes=6)):
+    for number, moment in enumerate(draw_moments(rng, tally, count, writes=6)):
         out = tmp_path / str(number)
         tally.add(kill_at(moment, [*command, out], folders=[out], work_s=work_s))
         if out.exists():
@@ -128,10 +128,10 @@ def kill_downloads(address, count, tmp_path, tally):
 
     work_s = succeed(*fetch(tmp_path / "whole"), env={"http_proxy": None}).work_s
     rng = random.Random(f"download {count}")
-    for number in range(count):
+    for number, moment in enumerate(draw_moments(rng, tally, count, writes=6)):
         to = tmp_path / str(number)
         folders = [to, to / "HAM10000_images_part_1", to / "HAM10000_images_part_2"]
-        moment = Moment(write=rng.randint(1, 6)) if number % 2 else Moment(share=rng.uniform(0.6, 0.97))
+        moment = moment if moment.write else Moment(share=0.55 + 0.45 * moment.share)  # most of it is its start
         tally.add(kill_at(moment, fetch(to), folders=folders, work_s=work_s))
         require_true_pictures(to)
         done = succeed(*fetch(to))
@@ -167,7 +167,7 @@ def test_an_evaluation_is_written_whole_or_made_anew(small_model, tmp_path, tall
     work_s = succeed(*SKINAI, "evaluate", whole).work_s
     new, labels = hash_files(whole), load_bundle(whole).labels
     rng = random.Random(f"evaluate {count}")
-    for number, moment in enumerate(draw_moments(rng, count, writes=3)):
+    for number, moment in enumerate(draw_moments(rng, tally, count, writes=3)):
         folder = spoil(small_model, tmp_path / str(number) / "small", *parts)
         tally.add(kill_at(moment, [*SKINAI, "evaluate", folder], folders=[folder], work_s=work_s))
         require_old_or_new(folder, {name: digest for name, digest in new.items() if name not in parts}, new)
@@ -204,7 +204,7 @@ def test_rules_that_the_workbench_writes_are_the_old_or_the_new_ones_and_the_sea
     command = [python, "-c", PRESS, folder]
     work_s = succeed(*command, 1).work_s
     rng = random.Random(f"workbench {count}")
-    for moment in draw_moments(rng, count, writes=30):
+    for moment in draw_moments(rng, tally, count, writes=30):
         before = {path.name for path in folder.glob("decision*.json")}
         moment = moment if moment.write else Moment(share=1 + moment.share)
         tally.add(kill_at(moment, [*command, 10_000], folders=[folder], work_s=work_s))
@@ -231,14 +231,14 @@ def test_a_seal_and_an_export_are_there_whole_or_not_at_all(small_model, tmp_pat
     sealed, evidence = (whole / "seal.json").read_bytes(), tmp_path / "evidence.zip"
     exported = evidence.read_bytes()
     rng = random.Random("seal and export")
-    for number, moment in enumerate(draw_moments(rng, 3, writes=1)):
+    for number, moment in enumerate(draw_moments(rng, tally, 3, writes=1)):
         folder = shutil.copytree(small_model, tmp_path / str(number) / "small")
         tally.add(kill_at(moment, [*commands["seal"], folder], folders=[folder], work_s=work_s["seal"]))
         assert not (folder / "seal.json").exists() or (folder / "seal.json").read_bytes() == sealed
         check_seal(folder)
         succeed(*commands["seal"], folder)
         assert (folder / "seal.json").read_bytes() == sealed
-    for moment in draw_moments(rng, 3, writes=1):
+    for moment in draw_moments(rng, tally, 3, writes=1):
         evidence.unlink()
         tally.add(kill_at(moment, [*commands["export"], whole], folders=[tmp_path], work_s=work_s["export"]))
         if evidence.exists():
@@ -254,7 +254,8 @@ def test_a_lighter_form_is_a_model_whole_or_not_at_all(small_model, small_data, 
     work_s = succeed(*command, tmp_path / "whole" / "light").work_s
     expected = hash_files(tmp_path / "whole" / "light")
     rng, out = random.Random("slim"), tmp_path / "again" / "light"
-    for moment in (Moment(share=rng.uniform(0.6, 0.95)), Moment(write=rng.randint(1, 2)), Moment(write=3)):
+    for moment in draw_moments(rng, tally, 3, writes=3):
+        moment = moment if moment.write else Moment(share=0.55 + 0.45 * moment.share)
         shutil.rmtree(out, ignore_errors=True)
         tally.add(kill_at(moment, [*command, out], folders=[out], work_s=work_s))
         if (out / "bundle.json").exists():
@@ -284,9 +285,9 @@ def test_a_training_run_goes_on_to_the_same_figures_however_often_it_is_killed(s
     work_s = succeed(*command, whole).work_s
     expected = pd.read_csv(whole / "training_log.csv")
     rng, reached = random.Random("train"), 0
-    for number in range(10):
+    for moment in draw_moments(rng, tally, 10, writes=5):
         again = ["--resume"] if (out / CHECKPOINT_FILE).exists() else []
-        moment = Moment(share=rng.uniform(0.3, 0.7)) if number % 3 == 0 else Moment(write=rng.randint(1, 5))
+        moment = moment if moment.write else Moment(share=0.25 + moment.share / 2)
         folders = [out, out / "tensorboard"]
         tally.add(kill_at(moment, [*command, out, *again], folders=folders, work_s=work_s))
         if (out / "bundle.json").exists():
@@ -338,7 +339,7 @@ def test_what_was_answered_before_a_kill_is_in_the_audit_log_and_the_log_goes_on
     command = [*SKINAI, "predict", "--json", "--insist", "--model", gated_model, pictures]
     work_s = succeed(*command, env={"SKINAI_AUDIT": str(tmp_path / "whole.jsonl")}).work_s
     rng = random.Random(f"audit {count}")
-    for moment in draw_moments(rng, count, writes=30):
+    for moment in draw_moments(rng, tally, count, writes=30):
         moment = moment if moment.write else Moment(share=0.5 + moment.share / 2)
         before, ended = count_lines(log), []
         environment = {"SKINAI_AUDIT": str(log)}

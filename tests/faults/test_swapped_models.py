@@ -140,7 +140,7 @@ def open_page(folder, monkeypatch):
     monkeypatch.setenv("SKINAI_CLINICAL", "")
     st.cache_resource.clear()
     st.cache_data.clear()
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300).run()
     app.file_uploader[0].set_value(("lesion.png", LESION, "image/png")).run()
     assert not app.exception
     return app

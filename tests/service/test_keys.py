@@ -180,5 +180,5 @@ def test_of_two_processes_that_add_a_key_none_is_lost(file):
     code += "for number in range(20): add_key(Path(sys.argv[1]), f'{sys.argv[2]}-{number}')"
     command = [sys.executable, "-c", code, str(file)]
     running = [subprocess.Popen([*command, name], cwd=ROOT) for name in "ab"]
-    assert [one.wait(60) for one in running] == [0, 0]
+    assert [one.wait(300) for one in running] == [0, 0]
     assert set(read_digests(file)) == {"first"} | {f"{name}-{number}" for name in "ab" for number in range(20)}

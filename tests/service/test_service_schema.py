@@ -7,7 +7,7 @@ import pytest
 import schemathesis
 from conftest import encode
 from hypothesis import HealthCheck, settings, strategies
-from loopback import running
+from loopback import PATIENCE_S, running
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
@@ -40,6 +40,8 @@ schemathesis.openapi.format("binary", FILES)
 DESCRIPTION = describe()
 SCHEMA = schemathesis.openapi.from_dict(DESCRIPTION)
 SCHEMA_WITH_KEYS = schemathesis.openapi.from_dict(describe_with_keys())
+for one in (SCHEMA, SCHEMA_WITH_KEYS):
+    one.config.update(request_timeout=PATIENCE_S)
 
 
 @pytest.fixture(scope="module")
