@@ -56,9 +56,11 @@ ARRAYS = tuple(field.name for field in fields(Perceptron))
 
 
 def write_arrays(path: Path, network: Perceptron, **others: np.ndarray) -> None:
-    """Write a network as float32, and arrays that go with it as they are."""
+    """Write a network as float32, its hidden layer as float16 where it is that, and others as they are."""
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {name: np.asarray(getattr(network, name), dtype=np.float32) for name in ARRAYS} | others
+    if network.hidden.dtype == np.float16:
+        arrays["hidden"] = network.hidden
     np.savez_compressed(buffer, **arrays)
     write_atomic(path, buffer.getvalue())
 

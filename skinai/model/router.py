@@ -104,15 +104,27 @@ class Router:
 
     def choose(self, shares: np.ndarray) -> np.ndarray:
         """Return positions in `ROUTES`, shape (n,), for probabilities of shape (n, 3)."""
-        reached = [shares[:, index] >= self.thresholds[kind] for index, kind in enumerate(ROUTES[:2])]
-        likelier = shares[:, :2].argmax(axis=1)
-        return np.where(reached[0] & reached[1], likelier, np.where(reached[0], 0, np.where(reached[1], 1, 2)))
+        return choose_route(shares, self.thresholds)
 
     def route(self, features: np.ndarray) -> Route:
         """Return the route of one picture from its features, shape (features,)."""
         shares = self.network.tell_kinds(features[None])
         kind = ROUTES[int(self.choose(shares)[0])]
         return Route(kind, dict(zip(ROUTES, (float(value) for value in shares[0]), strict=True)))
+
+
+def choose_route(shares: np.ndarray, thresholds: Mapping[str, float]) -> np.ndarray:
+    """Return positions in `ROUTES`, shape (n,), for probabilities of shape (n, 3) and the two kinds' thresholds.
+
+    A picture is of the kind whose threshold it reaches, of the likelier one if it reaches both, and else neither.
+
+    >>> shares = np.array([[0.5, 0.4, 0.1], [0.5, 0.2, 0.3], [0.1, 0.3, 0.6]])
+    >>> [ROUTES[index] for index in choose_route(shares, {"dermoscopy": 0.3, "clinical": 0.25})]
+    ['dermoscopy', 'dermoscopy', 'clinical']
+    """
+    reached = [shares[:, index] >= thresholds[kind] for index, kind in enumerate(ROUTES[:2])]
+    likelier = shares[:, :2].argmax(axis=1)
+    return np.where(reached[0] & reached[1], likelier, np.where(reached[0], 0, np.where(reached[1], 1, 2)))
 
 
 def build_features(

@@ -159,20 +159,43 @@ def fit_gates(
     return found
 
 
-def fit_perceptron(features: np.ndarray, kinds: np.ndarray, *, seed: int, penalty: float = 0.3) -> Perceptron:
+def fit_perceptron(
+    features: np.ndarray,
+    kinds: np.ndarray,
+    *,
+    seed: int,
+    penalty: float = 0.3,
+    units: int = _HIDDEN_UNITS,
+    members: int = 1,
+) -> Perceptron:
     """Fit the small network that tells kinds apart, shape (n,), by features of shape (n, features).
 
-    `penalty` is on the squares of its weights.
+    Parameters
+    ----------
+    features, kinds : ndarray of shape (n, features) and (n,)
+    seed : int
+    penalty : float
+        On the squares of its weights.
+    units : int
+        In the hidden layer of each member.
+    members : int
+        So many networks are fitted with seeds in a row, and their logits averaged: one network with all their units.
     """
     from sklearn.neural_network import MLPClassifier
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler().fit(features)
-    network = MLPClassifier(
-        (_HIDDEN_UNITS,), alpha=penalty, max_iter=400, early_stopping=True, n_iter_no_change=20, random_state=seed
-    ).fit(scaler.transform(features), kinds)
-    last, last_bias = network.coefs_[1], network.intercepts_[1]
-    arrays = (scaler.mean_, scaler.scale_, network.coefs_[0], network.intercepts_[0], last, last_bias)
+    fitted = [
+        MLPClassifier(
+            (units,), alpha=penalty, max_iter=400, early_stopping=True, n_iter_no_change=20, random_state=seed + member
+        ).fit(scaler.transform(features), kinds)
+        for member in range(members)
+    ]
+    hidden = np.concatenate([one.coefs_[0] for one in fitted], axis=1)
+    hidden_bias = np.concatenate([one.intercepts_[0] for one in fitted])
+    last = np.concatenate([one.coefs_[1] for one in fitted]) / members
+    last_bias = np.mean([one.intercepts_[1] for one in fitted], axis=0)
+    arrays = (scaler.mean_, scaler.scale_, hidden, hidden_bias, last, last_bias)
     return Perceptron(*(np.asarray(values, dtype=np.float32) for values in arrays))
 
 
