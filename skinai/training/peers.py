@@ -10,10 +10,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from skinai.errors import SkinaiError, UsageError
 
 _THREADS = "TF_NUM_INTRAOP_THREADS"
 _FAILED = 2
+_READ_AFTER_S = 10.0  # at most
 
 
 class Peers:
@@ -125,7 +127,21 @@ class MpiPeers(Peers):
             else:
                 traceback.print_exc()
             sys.stderr.flush()
+            _wait_until_read(sys.stderr)
             self._world.Abort(_FAILED)
+
+
+def _wait_until_read(stream: TextIO) -> None:
+    """Wait until a pipe is empty; mpiexec throws away what it has not read of a process that aborts."""
+    import fcntl
+    import termios
+
+    deadline = time.monotonic() + _READ_AFTER_S
+    try:
+        while any(fcntl.ioctl(stream.fileno(), termios.FIONREAD, bytes(4))) and time.monotonic() < deadline:
+            time.sleep(0.01)
+    except OSError:  # a file, or what cannot say how much of it is unread
+        return
 
 
 def open_peers(engine: str | None) -> Peers:

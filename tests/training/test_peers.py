@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from skinai.__main__ import main
+from skinai.errors import UsageError
 from skinai.model.bundle import load_bundle
 from skinai.training.peers import ALONE, MpiPeers
 
@@ -167,6 +168,31 @@ def test_processes_that_see_other_pictures_do_not_train_together(small_data, tmp
         "skinai: The processes that train together have other pictures, another split or configuration." in done.stderr
     )
     assert "Traceback" not in done.stderr
+
+
+def test_a_process_ends_the_others_once_its_sentence_has_been_read(monkeypatch):
+    happened = []
+
+    class Ended(World):
+        def Abort(self, code):  # noqa: N802
+            happened.append(("ended", code))
+
+    def read():
+        time.sleep(0.3)
+        happened.append("read")
+        happened.append(os.read(reader, 1000))
+
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        thread = threading.Thread(target=read)
+        thread.start()
+        with MpiPeers(Ended(0, [None], None)).ending_together():
+            raise UsageError("A sentence.")
+        thread.join()
+    os.close(reader)
+    assert happened[0] == "read"
+    assert sorted(happened[1:], key=str) == [("ended", 2), b"skinai: A sentence.\n"]
 
 
 def test_without_mpiexec_the_engine_is_refused(small_data, tmp_path, capsys):
