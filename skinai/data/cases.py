@@ -10,6 +10,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from skinai.artefacts import read_gzip, write_gzip
+from skinai.data.tables import refuse_torn_rows
 from skinai.errors import DataError
 
 CASES_FILE = "cases_test.csv.gz"
@@ -48,8 +49,10 @@ def read_cases(folder: Path) -> pd.DataFrame | None:
     if not path.is_file():
         return None
     try:
+        text = read_gzip(path).decode()
+        refuse_torn_rows(path, text)
         table = pd.read_csv(
-            io.BytesIO(read_gzip(path)),
+            io.StringIO(text),
             dtype={column: str for column in COLUMNS if column.endswith(("image", "truth"))},
             keep_default_na=False,
             na_values={column: [""] for column in COLUMNS},

@@ -104,18 +104,23 @@ def read_text(file: Path) -> str:
     return text
 
 
-def refuse_torn_rows(file: Path) -> None:
+def refuse_torn_rows(file: Path, text: str | None = None) -> None:
     """Refuse a comma-separated table with a row that has more or fewer values than the header has names.
 
     Pandas takes the first of too many values for an index, so that each value gets another column's name, and fills
     up too few.
+
+    Parameters
+    ----------
+    text : str, optional
+        What the file holds, if it has been read already or is packed.
 
     Raises
     ------
     DataError
         If there is one.
     """
-    rows = csv.reader(io.StringIO(read_text(file), newline=""))
+    rows = csv.reader(io.StringIO(read_text(file) if text is None else text, newline=""))
     names = 0
     try:
         for number, row in enumerate(rows, 1):

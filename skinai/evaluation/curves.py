@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from skinai.artefacts import read_gzip, write_gzip
+from skinai.data.tables import refuse_torn_rows
 from skinai.errors import DataError
 from skinai.evaluation import metrics
 from skinai.labels import LabelSet
@@ -118,8 +119,10 @@ def read_curves(folder: Path) -> Curves:
     """
     path = Path(folder) / CURVES_FILE
     try:
+        text = read_gzip(path).decode()
+        refuse_torn_rows(path, text)
         table = pd.read_csv(
-            io.BytesIO(read_gzip(path)),
+            io.StringIO(text),
             dtype={"curve": str, "target": str, "figure": str},
             keep_default_na=False,
             na_values=[""],

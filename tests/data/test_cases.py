@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from skinai.artefacts import write_gzip
+from skinai.artefacts import read_gzip, write_gzip
 from skinai.data.cases import COLUMNS, read_cases, write_cases
 from skinai.errors import DataError
 
@@ -34,6 +34,15 @@ def test_damaged_cases_are_a_sentence(table, tmp_path, change, sentence):
     write_cases(change(table), tmp_path)
     with pytest.raises(DataError, match=sentence):
         read_cases(tmp_path)
+
+
+def test_a_row_with_a_value_too_many_or_too_few_is_a_sentence(table, tmp_path):
+    write_cases(table, tmp_path)
+    header, first, *rest = read_gzip(tmp_path / "cases_test.csv.gz").decode().splitlines()
+    for torn in (f"{first},1", first.rpartition(",")[0]):
+        write_gzip(tmp_path / "cases_test.csv.gz", "\n".join([header, torn, *rest]).encode())
+        with pytest.raises(DataError, match=r"Row 2 of cases_test\.csv\.gz has \d+ values and its header 12 names"):
+            read_cases(tmp_path)
 
 
 def test_a_table_of_something_else_is_a_sentence(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skinai.artefacts import write_gzip
+from skinai.artefacts import read_gzip, write_gzip
 from skinai.errors import DataError
 from skinai.evaluation.curves import MALIGNANT, TOP, Curves, compute_curves, read_curves, write_curves
 from skinai.evaluation.figures import LIGHT, draw_decision_curve, draw_precision_recall
@@ -100,6 +100,15 @@ def test_curves_are_read_back_as_written_and_damage_is_named(curves, tmp_path):
     (tmp_path / "curves.csv.gz").unlink()
     with pytest.raises(DataError, match="does not exist"):
         read_curves(tmp_path)
+
+
+def test_a_row_with_a_value_too_many_or_too_few_is_a_sentence(curves, tmp_path):
+    write_curves(curves, tmp_path)
+    header, first, *rest = read_gzip(tmp_path / "curves.csv.gz").decode().splitlines()
+    for torn in (f"{first},1", first.rpartition(",")[0]):
+        write_gzip(tmp_path / "curves.csv.gz", "\n".join([header, torn, *rest]).encode())
+        with pytest.raises(DataError, match=r"Row 2 of curves\.csv\.gz has \d values and its header 8 names"):
+            read_curves(tmp_path)
 
 
 def test_equally_certain_answers_count_alike_whatever_their_order():
