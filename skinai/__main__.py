@@ -587,7 +587,7 @@ def run_record(options: argparse.Namespace) -> int:
         report = None
     if report is not None and (report.fingerprint, report.subset) != (bundle.fingerprint, "test"):
         report = None
-    agreement = assessor.compare_turns(pictures[0]) if len(pictures) == 1 else None
+    agreement = assessor.compare_turns(pictures[0], whole.prediction) if len(pictures) == 1 else None
     record = build_record(
         pictures,
         assessments,

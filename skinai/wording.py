@@ -264,6 +264,8 @@ PATIENT_TITLE = "About the patient (optional)"
 PATIENT_REMARK = "For the record only: the model does not use age, sex or site, and the answer is the same without."
 
 AGREEMENT_TITLE = "How steady it is"
+TURNS_BUTTON = "Ask for the mirrored and the upside-down picture"
+TURNS_LATER = "Other visitors are waiting, so this was left for later."
 STRESS_BUTTON = "Stress it: hair, ruler, ink, dark corners, blur, tint, rotation"
 STRESS_REMARK = (
     "The same picture with each drawn over it by program. A change of the summed malignant probability says that the "

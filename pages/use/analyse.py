@@ -1,7 +1,9 @@
 """Analyse: pictures of one lesion in, class probabilities and what to make of them out."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
 import streamlit as st
 
 from skinai import wording
@@ -11,9 +13,9 @@ from skinai.evaluation.report import EvaluationReport
 from skinai.exports.record import CERTAINTIES, SEXES, SITES, OwnAnswer, PatientFacts, build_record
 from skinai.labels import HAM10000, LabelSet
 from skinai.model.bundle import Bundle
-from skinai.serving.assessment import Assessment, Assessor
+from skinai.serving.assessment import Agreement, Assessment
 from skinai.serving.routing import Desk, Routing
-from skinai.ui import answer, charts, components, journal, resources, turns
+from skinai.ui import answer, charts, components, journal, resources, turns, worked
 from skinai.ui.intake import SHOWN, GivenPicture, ask_for_pictures, identify
 
 
@@ -33,6 +35,7 @@ def main() -> None:
         with turns.turn():
             bundle = answer_for(pictures, desk, first=first)
     else:
+        worked.forget()
         show_empty_state(bundle)
     show_limits(bundle.labels)
 
@@ -53,7 +56,12 @@ def answer_for(pictures: list[GivenPicture], desk: Desk, *, first: bool) -> Bund
     assessor = desk.assessors[routing.answered_by]
     bundle = assessor.predictor.bundle
     try:
-        assessments = [assessor.assess(picture.pixels) for picture in pictures]
+        assessments = worked.recall(
+            desk,
+            identify(pictures),
+            f"answer of {routing.answered_by}",
+            lambda: [assessor.assess(picture.pixels) for picture in pictures],
+        )
     except ModelError as error:
         components.stop_with(wording.MODEL_UNUSABLE, error)
     insisted = ask_to_insist(pictures, assessments, bundle)
@@ -69,7 +77,7 @@ def answer_for(pictures: list[GivenPicture], desk: Desk, *, first: bool) -> Bund
     else:
         write_down(pictures, assessments, bundle, routing, insisted=insisted)
         remember_shown(pictures)
-        show_result(pictures, assessments, assessor, routing, insisted=insisted, own=own)
+        show_result(pictures, assessments, desk, routing, insisted=insisted, own=own)
     return bundle
 
 
@@ -91,7 +99,9 @@ def ask_for_model(desk: Desk, pictures: list[GivenPicture]) -> Routing:
             # Overruling the router for one lesion does not overrule it for the next.
             key=f"by-{identify(pictures)}",
         )
-    routing = desk.route(pixels, chosen=None if chosen == wording.ROUTE_AUTO else chosen)
+    routing = worked.recall(desk, identify(pictures), "route", lambda: desk.route(pixels))
+    if chosen != wording.ROUTE_AUTO:
+        routing = replace(routing, answered_by=chosen)
     with said:
         sentence = wording.say_routing(routing)
         if routing.answered_by is None:
@@ -214,13 +224,15 @@ def ask_for_own_answer(pictures: list[GivenPicture], bundle: Bundle) -> None:
 def show_result(
     pictures: list[GivenPicture],
     assessments: list[Assessment],
-    assessor: Assessor,
+    desk: Desk,
     routing: Routing,
     *,
     insisted: bool,
     own: OwnAnswer | None,
 ) -> None:
     """Show the answer: in one line, as a chart and a table, and what to make of it."""
+    assert routing.answered_by is not None
+    assessor = desk.assessors[routing.answered_by]
     bundle, pixels = assessor.predictor.bundle, [picture.pixels for picture in pictures]
     whole = assessor.pool(assessments)
     prediction = whole.prediction
@@ -262,7 +274,6 @@ def show_result(
         st.caption(wording.REFUSED_REMARK)
     if len(pictures) > 1:
         answer.show_spread(assessments, pictures)
-    agreement = assessor.compare_turns(pixels[0]) if len(pictures) == 1 else None
     left, right = st.columns(2, gap="medium")
     with left:
         if not whole.refused:
@@ -275,8 +286,7 @@ def show_result(
         # Maps and neighbours belong to one picture; of several the first one's are shown.
         answer.show_why(pixels[0], assessments[0], assessor, key=identify(pictures[:1]))
         answer.show_similar(pixels[0], assessments[0], assessor)
-    if agreement is not None:
-        answer.show_steadiness(agreement, pixels[0], whole, assessor)
+    agreement = show_steadiness(pixels[0], whole, desk, routing, identify(pictures)) if len(pictures) == 1 else None
     patient = ask_for_patient(identify(pictures))
     record = build_record(
         pixels,
@@ -290,6 +300,18 @@ def show_result(
         routing=routing,
     )
     answer.show_record(record, pixels, assessor, assessments[0])
+
+
+def show_steadiness(picture: np.ndarray, whole: Assessment, desk: Desk, routing: Routing, key: str) -> Agreement | None:
+    """Show whether the answer is steady; where others wait for theirs, only when asked to."""
+    assert routing.answered_by is not None
+    assessor, step = desk.assessors[routing.answered_by], f"turns of {routing.answered_by}"
+
+    def compare() -> Agreement:
+        return worked.recall(desk, key, step, lambda: assessor.compare_turns(picture, whole.prediction))
+
+    at_once = worked.is_known(desk, key, step) or not turns.others_wait()
+    return answer.show_steadiness(compare, picture, whole, assessor, at_once=at_once)
 
 
 def load_report(bundle: Bundle) -> EvaluationReport | None:

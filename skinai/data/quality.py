@@ -41,8 +41,9 @@ def measure_frame(frame: np.ndarray) -> np.ndarray:
         lightness are from 0 to 1.
     """
     height, width = frame.shape[:2]
-    pixels = frame.astype(np.float32) / 255
-    light = pixels @ _LUMA
+    # Each colour in a plane of its own, which is several times quicker to go through.
+    red, green, blue = planes = np.ascontiguousarray(frame.transpose(2, 0, 1)).astype(np.float32) / 255
+    light = np.tensordot(_LUMA, planes, 1)
     window, band, along = _plan(height, width)
     power = np.abs(np.fft.rfft2((light - light.mean()) * window)) ** 2
     sums = np.bincount(band, weights=power.ravel(), minlength=len(_BANDS))[1:]
@@ -50,26 +51,25 @@ def measure_frame(frame: np.ndarray) -> np.ndarray:
     detail = np.log10(sums / counts + _TINY)
     axes = [power.ravel()[along == side].mean() + 1e-9 for side in (1, 0)]
 
-    brightest, darkest = pixels.max(axis=2), pixels.min(axis=2)
+    brightest, darkest = planes.max(axis=0), planes.min(axis=0)
     saturation = (brightest - darkest) / (brightest + 1e-3)
-    red_green, green_blue = pixels[..., 0] - pixels[..., 1], pixels[..., 1] - pixels[..., 2]
+    red_green, green_blue = red - green, green - blue
     middle = light[height // 4 : height - height // 4, width // 4 : width - width // 4]
     edge = np.ones((height, width), dtype=bool)
     edge[height // 8 : height - height // 8, width // 8 : width - width // 8] = False
     border = light[edge]
     typical = np.median(border)
-    flat = pixels.reshape(-1, 3)
     return np.array(
         [
             *detail,
             np.log10(axes[0] / axes[1]),
-            *flat.mean(axis=0),
-            *flat.std(axis=0),
+            *(plane.mean() for plane in planes),
+            *(plane.std() for plane in planes),
             *(saturation.mean(), saturation.std(), red_green.mean(), red_green.std()),
             *(green_blue.mean(), green_blue.std()),
             *np.quantile(light, _QUANTILES),
             *(middle.mean() - typical, border.std()),
-            *(_correlation(flat[:, 0], flat[:, 1]), _correlation(flat[:, 1], flat[:, 2])),
+            *(_correlation(red.ravel(), green.ravel()), _correlation(green.ravel(), blue.ravel())),
             *((np.abs(light - typical) > 0.12).mean(), (brightest > 0.98).mean(), (brightest < 0.05).mean()),
         ],
         dtype=np.float32,

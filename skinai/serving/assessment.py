@@ -25,7 +25,7 @@ from skinai.serving.overlay import overlay_map
 from skinai.serving.predictor import Prediction, Predictor
 
 # Mirrored left to right, upside down, and both: a lesion has no up.
-_TURNS = (np.s_[:, :], np.s_[:, ::-1], np.s_[::-1, :], np.s_[::-1, ::-1])
+_TURNS = (np.s_[:, ::-1], np.s_[::-1, :], np.s_[::-1, ::-1])
 _STRESSED_SIDE_PX = 800
 AS_GIVEN = "as_given"
 # So many pictures of one lesion are taken together.
@@ -278,10 +278,17 @@ class Assessor:
         refused = next((one.verdict for one in assessments if one.refused), assessments[0].verdict)
         return self._judge(pooled, refused, {})
 
-    def compare_turns(self, picture: np.ndarray) -> Agreement:
-        """Return what the model says of a picture as it is, mirrored, upside down, and both."""
+    def compare_turns(self, picture: np.ndarray, given: Prediction) -> Agreement:
+        """Return what the model says of a picture as it is, mirrored, upside down, and both.
+
+        Parameters
+        ----------
+        picture : ndarray of shape (height, width, 3), uint8
+        given : Prediction
+            For the picture as it is.
+        """
         frame = frame_picture(picture, self.predictor.bundle.frame)
-        answers = [self.predictor.answer(np.ascontiguousarray(frame[turn]))[0] for turn in _TURNS]
+        answers = [given, *(self.predictor.answer(np.ascontiguousarray(frame[turn]))[0] for turn in _TURNS)]
         return Agreement(
             tuple(answer.top for answer in answers), tuple(answer.malignant_probability for answer in answers)
         )

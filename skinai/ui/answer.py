@@ -2,7 +2,7 @@
 and the documents for the record."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -226,11 +226,23 @@ def _show_thumbnails(image_ids: Sequence[str], names: Sequence[str]) -> None:
         column.image(preview, width="stretch", alt=f"Training picture {image_id}: {name}")
 
 
-def show_steadiness(agreement: Agreement, picture: np.ndarray, assessment: Assessment, assessor: Assessor) -> None:
-    """Show whether the answer holds when the picture is mirrored and turned, and on request under artefacts."""
+def show_steadiness(
+    compare: Callable[[], Agreement], picture: np.ndarray, assessment: Assessment, assessor: Assessor, *, at_once: bool
+) -> Agreement | None:
+    """Show whether the answer holds when the picture is mirrored and turned, and on request under artefacts.
+
+    Returns
+    -------
+    Agreement or None
+        What `compare` returned; None where that was not to be asked at once, and the visitor has not asked.
+    """
     st.header(wording.AGREEMENT_TITLE)
-    st.markdown(wording.describe_agreement(agreement, assessment.prediction.top))
+    agreement, box = None, st.empty()
+    if at_once or box.button(wording.TURNS_BUTTON, help=wording.TURNS_LATER, key="turns"):
+        agreement = compare()
+        box.markdown(wording.describe_agreement(agreement, assessment.prediction.top))
     _show_stress(picture, assessor)
+    return agreement
 
 
 @signin.fragment

@@ -7,7 +7,6 @@ times are cached on here.
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 import os
 import threading
@@ -49,6 +48,7 @@ from skinai.model.gates import GATES_FILE
 from skinai.model.router import CLINICAL, DERMOSCOPY, ROUTER_FILE
 from skinai.serving.assessment import Assessor
 from skinai.serving.routing import Desk
+from skinai.ui.upkeep import keep_for_good
 
 LOG = logging.getLogger("skinai.ui")
 
@@ -395,9 +395,7 @@ def _load_or_keep(name: str, load: Callable[[], _Loaded]) -> _Loaded:
 @st.cache_resource(max_entries=2, show_spinner="Loading and checking the model")
 def _load_assessor(folder: str, changed_at: tuple[int, ...]) -> Assessor:
     assessor = Assessor.load(folder)
-    # Streamlit collects garbage after every script run; what is loaded by now never becomes garbage.
-    gc.collect()
-    gc.freeze()
+    keep_for_good()
     return assessor
 
 
@@ -405,8 +403,7 @@ def _load_assessor(folder: str, changed_at: tuple[int, ...]) -> Assessor:
 @st.cache_resource(max_entries=2, show_spinner="Loading and checking the model", hash_funcs={Assessor: id})
 def _join_desk(main: Assessor, clinical: Assessor | None) -> Desk:
     desk = Desk.join(main, clinical)  # loads what the router looks through besides
-    gc.collect()
-    gc.freeze()
+    keep_for_good()
     return desk
 
 

@@ -27,7 +27,7 @@ from skinai.errors import SkinaiError
 from skinai.ui import signin
 from skinai.ui.guard import Shield, SignedInOnly, UploadQuota
 from skinai.ui.navigation import PAGES
-from skinai.ui.upkeep import keep_house, share_memory
+from skinai.ui.upkeep import keep_for_good, keep_house, share_memory
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -216,6 +216,7 @@ def _prepare() -> None:
             importlib.import_module(name)
         bundle = resources.load_bundle_in_use()
         resources.load_checks(bundle, resources.load_report(bundle))
+        keep_for_good()
     except SkinaiError as error:
         LOG.warning("Not everything is ready for the first visitor: %s", error)
 

@@ -12,7 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from skinai import wording
 
-_TELL_EVERY_S = 0.5
+_TELL_EVERY_S = 1.0
 
 
 class Line:
@@ -53,6 +53,12 @@ class Line:
                 self._line.remove(ticket)
                 self._moved.notify_all()
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for a place."""
+        with self._moved:
+            return max(len(self._line) - self._places, 0)
+
     def _wait(self, ticket: object, seconds: float) -> bool:
         with self._moved:
             return self._moved.wait_for(lambda: self._line.index(ticket) < self._places, seconds)
@@ -63,6 +69,11 @@ class Line:
 
 
 _LINE = Line(os.cpu_count() or 1)
+
+
+def others_wait() -> bool:
+    """Whether visitors wait for their turn, so that what can be asked later had better not be asked now."""
+    return _LINE.waiting > 0
 
 
 @contextmanager

@@ -67,6 +67,21 @@ def test_so_many_are_served_at_once_as_there_are_places(visitors, served):
     assert [visitor.told[-1:] for visitor in visitors] == [[], [], [0], [1], [2], [3]]
 
 
+def test_it_is_known_how_many_wait():
+    line, served = Line(2), []
+    assert line.waiting == 0
+    visitors = [Visitor(line, served) for _ in range(4)]
+    for visitor in visitors:
+        visitor.start()
+    wait_until(lambda: line.waiting == 2)
+    for left in range(4):
+        served[left].leave()
+        wait_until(lambda left=left: len(served) == min(left + 3, 4))
+        assert line.waiting == max(1 - left, 0)
+    for visitor in visitors:
+        visitor.leave()
+
+
 def test_the_others_follow_in_the_order_they_came(visitors, served):
     visitors[1].leave()
     wait_until(lambda: len(served) == 3)

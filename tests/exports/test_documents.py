@@ -73,7 +73,7 @@ def blue():
 
 def test_all_documents_say_the_same_with_fingerprint_threshold_and_limits(assessor, report):
     pictures = [draw_lesion(2)]
-    agreement = assessor.compare_turns(pictures[0])
+    agreement = assessor.compare_turns(pictures[0], assessor.predictor.predict(pictures[0]))
     record = record_of(
         assessor,
         pictures,
@@ -256,7 +256,12 @@ def test_names_of_own_classes_are_no_ids(assessor, report):
 
 def test_a_record_of_photographs_speaks_of_no_lesion_and_of_no_dermoscopy(assessor, report, photographs):
     picture = draw_lesion(2)
-    record = record_of(assessor, [picture], agreement=assessor.compare_turns(picture), report=report)
+    record = record_of(
+        assessor,
+        [picture],
+        agreement=assessor.compare_turns(picture, assessor.predictor.predict(picture)),
+        report=report,
+    )
     labels = replace(photographs, labels=tuple(replace(label, dermoscopy=False) for label in photographs))
     prediction = replace(record.answer.prediction, labels=labels, probabilities=(1 / 12,) * 12)
     answer = replace(record.answer, prediction=prediction, plausible=(), calls=())

@@ -181,7 +181,7 @@ def test_pictures_of_one_lesion_are_pooled_by_the_geometric_mean(assessor):
 
 
 def test_turned_versions_are_answers_for_the_turned_picture(assessor, lesion):
-    agreement = assessor.compare_turns(lesion)
+    agreement = assessor.compare_turns(lesion, assessor.predictor.predict(lesion))
     turned = [lesion, lesion[:, ::-1], lesion[::-1], lesion[::-1, ::-1]]
     for found, picture in zip(agreement.malignant, turned, strict=True):
         expected = assessor.assess(np.ascontiguousarray(picture)).prediction
