@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ctypes
 import gc
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -32,11 +33,21 @@ async def keep_house() -> AsyncIterator[None]:
 
 
 async def _forget_ended_visits() -> None:
+    kept_at, searches = time.monotonic(), _count_searches()
     while True:
         await asyncio.sleep(_find_pause_s())
-        if forget_ended_visits():
+        ended = forget_ended_visits()
+        long_ago = time.monotonic() - kept_at >= _MOST_EVERY_S
+        if ended or (long_ago and _count_searches() != searches):
             keep_for_good(anew=True)
+            kept_at, searches = time.monotonic(), _count_searches()
+        if ended:
             give_memory_back()
+
+
+def _count_searches() -> int:
+    """Return how often all garbage was searched for, which Streamlit has done after every run of a script."""
+    return int(gc.get_stats()[-1]["collections"])
 
 
 def share_memory() -> None:
@@ -58,12 +69,12 @@ def give_memory_back() -> None:
 def keep_for_good(*, anew: bool = False) -> None:
     """Have the search for garbage, which Streamlit begins after every script, pass by all that there is by now.
 
-    It takes 40 ms otherwise, for what was loaded and never becomes garbage.
+    It takes 40 ms otherwise for what was loaded, and longer with every visitor.
 
     Parameters
     ----------
     anew : bool
-        Search first through what was passed by until now too: there are visits in it that had begun by then.
+        Search first through what was passed by until now too: there are visits in it that have ended by now.
     """
     if anew:
         gc.unfreeze()
