@@ -7,7 +7,6 @@ import numpy as np
 import streamlit as st
 
 from skinai import wording
-from skinai.data.images import hash_pixels
 from skinai.errors import DataError, ModelError
 from skinai.evaluation.report import EvaluationReport
 from skinai.exports.record import CERTAINTIES, SEXES, SITES, OwnAnswer, PatientFacts, build_record
@@ -161,12 +160,12 @@ def find_own_answer(pictures: list[GivenPicture]) -> OwnAnswer | None:
 def is_known(pictures: list[GivenPicture]) -> bool:
     """Whether the model's answer for one of the pictures has been shown in this session."""
     shown: set[str] = st.session_state.setdefault(SHOWN, set())
-    return any(hash_pixels(picture.pixels) in shown for picture in pictures)
+    return any(picture.pixels_hash in shown for picture in pictures)
 
 
 def remember_shown(pictures: list[GivenPicture]) -> None:
     """Note that the model's answer for these pictures is shown."""
-    st.session_state.setdefault(SHOWN, set()).update(hash_pixels(picture.pixels) for picture in pictures)
+    st.session_state.setdefault(SHOWN, set()).update(picture.pixels_hash for picture in pictures)
 
 
 def write_down(
@@ -178,7 +177,7 @@ def write_down(
     insisted: bool,
 ) -> None:
     """Write the answer into the audit log, where it is switched on."""
-    hashes = [hash_pixels(picture.pixels) for picture in pictures]
+    hashes = [picture.pixels_hash for picture in pictures]
     together = {"together_with": hashes} if len(hashes) > 1 else {}
     journal.write_answers(
         zip(hashes, assessments, strict=True), bundle, insisted=insisted, routing=routing, more=together

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -13,7 +14,7 @@ import streamlit as st
 
 from skinai import wording
 from skinai.data.dicom import decode_dicom, is_dicom, read_identifiers
-from skinai.data.images import SUFFIXES, decode_picture
+from skinai.data.images import SUFFIXES, decode_picture, hash_pixels
 from skinai.errors import PictureError
 from skinai.labels import Label
 from skinai.model.bundle import Bundle
@@ -49,6 +50,11 @@ class GivenPicture:
     facts: Mapping[str, str] = field(default_factory=dict)
     truth: Label | None = None
     number: int = 1
+
+    @cached_property
+    def pixels_hash(self) -> str:
+        """SHA-256 of shape and pixels, worked out once."""
+        return hash_pixels(self.pixels)
 
 
 def ask_for_pictures(bundle: Bundle, *, photographs: bool) -> list[GivenPicture]:
@@ -92,10 +98,7 @@ def ask_for_pictures(bundle: Bundle, *, photographs: bool) -> list[GivenPicture]
 
 def identify(pictures: Sequence[GivenPicture]) -> str:
     """Return a name of the pictures' pixels, for widgets that start anew with every lesion."""
-    digest = hashlib.sha256()
-    for picture in pictures:
-        digest.update(repr(picture.pixels.shape).encode() + picture.pixels.tobytes())
-    return digest.hexdigest()[:16]
+    return hashlib.sha256("".join(picture.pixels_hash for picture in pictures).encode()).hexdigest()[:16]
 
 
 def _ask_for_files(label: str) -> list[GivenPicture]:
