@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from skinai.evaluation.claim import SplitDifference
-from skinai.evaluation.figures import DARK, LIGHT, NAMES, Palette, draw_differences, frame_figure
+from skinai.evaluation.figures import DARK, LIGHT, Palette, draw_differences, frame_figure
 from skinai.labels import LabelSet
 from skinai.serving.predictor import Prediction
 
@@ -250,68 +250,6 @@ def draw_leak(found: Sequence[SplitDifference], names: Sequence[str], figure: st
     )
     drawn = draw_differences(table, colours, figure=figure)
     return drawn.update_xaxes(title="split by picture less split by lesion, 95 % interval")
-
-
-def write_intervals(table: pd.DataFrame, figure: str, colours: Palette, *, alt: str) -> str:
-    """Return a chart of one figure and its interval a class as HTML, for what has to be there at once.
-
-    It needs no chart library (4.7 MB, and some .7 s of a slow processor), and on a phone the names stand above
-    their bars.
-
-    Parameters
-    ----------
-    table : DataFrame
-        ``EvaluationReport.frame("classes")``.
-    figure : str
-        A figure of the table, from 0 to 1.
-    colours : Palette
-    alt : str
-        The chart in words.
-    """
-    grid = "repeating-linear-gradient(to right,rgba(127,127,127,.35) 0 1px,transparent 1px 25%)"
-    track = f"position:relative;height:1.5rem;background:{grid};border-right:1px solid rgba(127,127,127,.35)"
-    rows = []
-    for row in table.to_dict("records"):
-        value, low, high = (row[figure], row[f"{figure}_low"], row[f"{figure}_high"])
-        marks = "" if math.isnan(value) else _write_interval(value, low, high, colours)
-        rows.append(
-            _write_row(
-                f"{html.escape(row['diagnosis'])}<br><small>n {row['pictures']:,}</small>",
-                f'<div style="{track}">{marks or "<small>not applicable</small>"}</div>',
-            )
-        )
-    ticks = "".join(
-        f'<span style="position:absolute;left:{at}%;transform:translateX(-{at}%)">{at / 100:g}</span>'
-        for at in (0, 25, 50, 75, 100)
-    )
-    title = f'<div style="text-align:center;padding-top:1.4rem">{NAMES[figure]}, 95 % interval</div>'
-    rows.append(_write_row("", f'<div style="position:relative"><small>{ticks}{title}</small></div>'))
-    return f'<div role="img" aria-label="{html.escape(alt)}" style="color:{colours.text}">{"".join(rows)}</div>'
-
-
-def _write_row(name: str, content: str) -> str:
-    return (
-        '<div style="display:flex;flex-wrap:wrap;align-items:center;gap:0 1rem;padding:.25rem .6rem">'
-        f'<div style="flex:0 0 15rem;line-height:1.25">{name}</div>'
-        f'<div style="flex:1 1 16rem">{content}</div></div>'
-    )
-
-
-def _write_interval(value: float, low: float, high: float, colours: Palette) -> str:
-    """Return a whisker, where there is an interval, and a point."""
-    whisker = ""
-    if not math.isnan(low):
-        whisker = (
-            f'<div style="position:absolute;left:{low:.2%};width:{high - low:.2%};top:calc(50% - 4px);height:8px;'
-            f"border:solid {colours.highlight};border-width:0 2px;"
-            f"background:linear-gradient({colours.highlight},{colours.highlight}) center/100% 2px no-repeat"
-            '"></div>'
-        )
-    point = (
-        f'<div style="position:absolute;left:calc({value:.2%} - 6px);top:calc(50% - 6px);width:12px;height:12px;'
-        f'border-radius:50%;background:{colours.highlight}"></div>'
-    )
-    return whisker + point
 
 
 def describe_probabilities(prediction: Prediction) -> str:

@@ -122,11 +122,3 @@ def say_value(estimate: Estimate) -> str:
 def say_figure(row: pd.Series, name: str) -> str:
     """Return one figure of a row of a curve, with its interval."""
     return str(Estimate(row[name], int(row[f"{name}_n"]), row[f"{name}_low"], row[f"{name}_high"]))
-
-
-def show_estimate(name: str, estimate: Estimate, *, baseline: str) -> None:
-    """Show one figure with its n, its interval and the baseline's figure."""
-    value = say_value(estimate)
-    interval = "no interval" if math.isnan(estimate.low) else f"{estimate.low:.3f} to {estimate.high:.3f}"
-    st.metric(wording.FIGURE_NAMES[name], value, help=wording.FIGURE_HELP[name], border=True)
-    st.markdown(f"95 %: {interval}, n = {estimate.n:,}.  \n{baseline}.")

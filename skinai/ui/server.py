@@ -10,6 +10,7 @@ import logging
 import mimetypes
 import os
 import re
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -21,6 +22,7 @@ from starlette.middleware import Middleware
 from streamlit import config, file_util
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.starlette import App
+from streamlit.web.server.starlette import starlette_server
 
 from skinai import wording
 from skinai.errors import SkinaiError
@@ -36,7 +38,7 @@ LOG = logging.getLogger("skinai.ui")
 
 _PREPARING = "preparing"
 _HEAD_START_S = 6
-_ELEMENTS = ("Html", "ButtonGroup", "Metric", "Table")
+_ELEMENTS = ("Html", "ButtonGroup")
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 _MODULE = re.compile(r"static/js/([\w.-]+\.js)")
 _IMPORT = re.compile(r'(?:from|import)\s*"\./([\w.-]+\.js)"')
@@ -70,6 +72,7 @@ def main(arguments: list[str] | None = None) -> None:
         # Streamlit would go on without, and so without sign-in.
         if not Path(file).is_file():
             parser.error(f"There is no {file}, which STREAMLIT_SECRETS_FILES names.")
+    send_at_once()
     App(options.script.resolve(), lifespan=_look_after, middleware=middleware).run(config=settings)
 
 
@@ -94,6 +97,24 @@ def read_environment() -> dict[str, str | list[str]]:
     if files := os.environ.get("STREAMLIT_SECRETS_FILES"):
         settings["secrets.files"] = files.split(os.pathsep)
     return settings
+
+
+def send_at_once() -> None:
+    """Have the server's connections send each part of an answer at once.
+
+    Streamlit's socket does not say that it is TCP, and asyncio sees to this only of those that do
+    (https://github.com/Kludex/uvicorn/issues/3149). The body of an answer then waits until the browser has confirmed
+    its head, which takes 40 ms, for each of the front end's files. Connections take it over from the socket that they
+    come in by.
+    """
+    bind = starlette_server._bind_socket
+
+    def bind_without_delay(address: str, port: int, backlog: int) -> socket.socket:
+        listening = bind(address, port, backlog)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listening
+
+    starlette_server._bind_socket = bind_without_delay
 
 
 class PagesFromMemory:

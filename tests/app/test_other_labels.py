@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from markup_reader import read_page, read_texts
 from streamlit.testing.v1 import AppTest
 
 from skinai import wording
@@ -72,7 +73,7 @@ def read_all(app):
     said = []
     for kind in ("title", "header", "subheader", "markdown", "caption", "info", "warning"):
         said += [element.value for element in app.get(kind)]
-    said += [element.proto.body for element in app.get("html")]
+    said += [*read_texts(app), *(element.proto.body for element in app.get("html"))]
     said += [f"{one.label} {one.value} {one.help}" for one in app.metric]
     said += [str(list(table.value.columns)) + table.value.to_csv() for table in app.table]
     said += [str(list(table.value.columns)) for table in app.dataframe]
@@ -116,11 +117,12 @@ def test_top_3_accuracy_stands_beside_accuracy_where_there_are_five_classes(twel
     app = open_page("pages/evidence/report_card.py")
     report = read_report(twelve, photographs)
     names = [*report.overall, "top3_accuracy"]
-    assert [metric.label for metric in app.metric] == [wording.FIGURE_NAMES[name] for name in names]
-    assert app.metric[-1].value == f"{report.scores['top3_accuracy'].value:.3f}"
+    tables, cards = read_page(app)
+    assert [card.label for card in cards] == [wording.FIGURE_NAMES[name] for name in names]
+    assert cards[-1].value == f"{report.scores['top3_accuracy'].value:.3f}"
     share = report.baseline["top3_accuracy"].value
     assert f"{wording.THREE_MOST_FREQUENT}: {share:.3f}." in read_all(app)
-    scores = next(table.value for table in app.table if "Log loss" in table.value.to_csv())
+    scores = next(table for table in tables if "Log loss" in table.to_csv())
     kept = [name for name in report.applicable_scores if name != "top3_accuracy"]
     assert scores["Figure"].tolist()[: len(kept)] == [wording.SCORES[name][0] for name in kept]
     shares = report.confusion.sum(axis=1) / report.pictures
@@ -129,8 +131,9 @@ def test_top_3_accuracy_stands_beside_accuracy_where_there_are_five_classes(twel
 
 def test_with_three_classes_top_3_accuracy_is_not_applicable(three):
     app = open_page("pages/evidence/report_card.py")
-    assert "Top-3 accuracy" not in [metric.label for metric in app.metric]
-    scores = next(table.value for table in app.table if "Log loss" in table.value.to_csv()).set_index("Figure")
+    tables, cards = read_page(app)
+    assert "Top-3 accuracy" not in [card.label for card in cards]
+    scores = next(table for table in tables if "Log loss" in table.to_csv()).set_index("Figure")
     assert scores.loc["Top-3 accuracy", "Value"] == "not applicable"
 
 
@@ -194,7 +197,7 @@ def test_two_models_of_twelve_classes_are_compared_by_case(twelve, photographs, 
     assert f"Of {table.groupby(['lesion', 'truth']).ngroups:,} cases, only other is right on 0" in read_all(app)
     assert app.table[1].value["Diagnosis"].tolist() == list(photographs.names)
     assert find_silly(app, photographs) == []
-    models = next(one.value for one in open_section("figures").table if "Model" in one.value.columns)
+    models = next(table for table in read_page(open_section("figures"))[0] if "Model" in table.columns)
     assert models["Model"].tolist() == ["twelve (in use)", "other", "Always eczema"]
     report = read_report(twelve, photographs)
     assert models["Top-3 accuracy"].tolist()[:2] == [str(report.scores["top3_accuracy"])] * 2

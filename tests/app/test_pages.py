@@ -13,6 +13,7 @@ import pytest
 import skimage.data
 import streamlit as st
 from conftest import encode, pack, write_dicom
+from markup_reader import read_page, read_texts
 from streamlit.testing.v1 import AppTest
 
 from skinai import wording
@@ -69,7 +70,7 @@ def find_insist(app):
 def texts(app):
     groups = (app.markdown, app.caption, app.info, app.error, app.title, app.header)
     shown = [element.value for group in groups for element in group]
-    return "\n".join(shown)
+    return "\n".join([*shown, *read_texts(app)])
 
 
 @pytest.mark.parametrize("page", [file for file, _, _ in PAGES])
@@ -167,16 +168,17 @@ def test_the_report_card_shows_the_stored_report(small_model):
     app = open_app("pages/evidence/report_card.py")
     report = read_report(small_model)
     figures = [report.classes["mel"]["recall"], *report.overall.values()]
-    assert [metric.value for metric in app.metric] == [f"{figure.value:.3f}" for figure in figures]
-    assert all(metric.help for metric in app.metric)
-    classes, others, scores = (app.table[index].value for index in range(3))
+    tables, cards = read_page(app)
+    assert [card.value for card in cards] == [f"{figure.value:.3f}" for figure in figures]
+    assert [card.help for card in cards] == [wording.FIGURE_HELP[name] for name in ("melanoma_recall", *report.overall)]
+    classes, others, scores = tables[:3]
     for title, name in (("F1", "f1"), ("Recall (sensitivity)", "recall")):
         assert classes[title].tolist() == [str(report.classes[code][name]) for code in report.labels.codes]
     for title, name in (("AUC", "auc"), ("Average precision", "average_precision")):
         assert others[title].tolist() == [str(report.classes[code][name]) for code in report.labels.codes]
     assert scores["Value"].tolist()[1 : 1 + len(report.scores)] == [str(one) for one in report.scores.values()]
     baseline = report.labels.labels[report.labels.index(report.baseline_code)].name.lower()
-    assert f"Always {baseline}: {report.baseline['accuracy'].value:.3f}" in texts(app)
+    assert f"Always {baseline}: {report.baseline['accuracy'].value:.3f}." in cards[1].below
     assert wording.INTERVAL_REMARK in texts(app)
 
 
@@ -187,13 +189,14 @@ def test_page_and_command_line_show_the_same_figures_to_the_last_digit(small_mod
     assert main(["evaluate", str(small_model), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     app = open_app("pages/evidence/report_card.py")
-    shown = dict(zip(["melanoma_recall", *facts["overall"]], app.metric, strict=True))
+    tables, cards = read_page(app)
+    shown = dict(zip(["melanoma_recall", *facts["overall"]], cards, strict=True))
     for name, figure in facts["overall"].items():
         assert shown[name].value == f"{figure['value']:.3f}"
         low, high = figure["interval"]
-        assert f"95 %: {low:.3f} to {high:.3f}, n = {figure['n']:,}" in texts(app)
+        assert f"95 %: {low:.3f} to {high:.3f}, n = {figure['n']:,}." in shown[name].below
     for name, figure in facts["scores"].items():
-        row = app.table[2].value.set_index("Figure").loc[wording.SCORES[name][0]]
+        row = tables[2].set_index("Figure").loc[wording.SCORES[name][0]]
         expected = Estimate.from_dict(figure)
         assert (row["Value"], row["n"]) == (str(expected), f"{expected.n:,}")
 
@@ -418,7 +421,7 @@ def test_a_report_of_another_model_is_not_shown(small_model, tmp_path, monkeypat
     monkeypatch.setenv("SKINAI_MODEL", str(folder))
     app = open_app("pages/evidence/report_card.py")
     assert "the model 0123456789ab" in app.error[0].value
-    assert not app.metric
+    assert read_page(app) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -534,7 +537,7 @@ def test_the_pages_show_a_users_own_classes(own_model):
         assert not app.error
         assert "HAM10000" not in texts(app)
     card = open_app("pages/evidence/report_card.py")
-    assert len(card.metric) == 5
+    assert len(read_page(card)[1]) == 5
     assert ("malignant or pre-malignant lesions" in texts(card)) == bool(own_model)
     offered = card.segmented_control(key="section").options
     assert wording.SECTION_NAMES["leak"] not in offered

@@ -1,12 +1,13 @@
 """Overview: the figures of the holdout run, of all pictures together and of each diagnosis."""
 
 import math
+from functools import partial
 
 import pandas as pd
 import streamlit as st
 
 from skinai import wording
-from skinai.errors import DataError, ModelError
+from skinai.errors import DataError, SkinaiError
 from skinai.evaluation.decision import read_decision
 from skinai.evaluation.estimate import Estimate
 from skinai.evaluation.report import EvaluationReport
@@ -15,29 +16,43 @@ from skinai.labels import HAM10000
 from skinai.model.bundle import DEFAULT_MODEL, Bundle
 from skinai.model.gates import read_refused_counts
 from skinai.model.router import read_routed_counts
-from skinai.ui import charts, components, resources
+from skinai.ui import charts, components, markup, resources
 
 
 def show(bundle: Bundle, report: EvaluationReport) -> None:
-    """Show the figures, then what the rules fixed on valid reach."""
+    """Show the figures, then what the rules fixed on valid reach; what cannot be read is said in its place."""
+    written: list[str] = []
+    for write in (
+        partial(write_source, bundle, report),
+        partial(write_overall, report),
+        partial(write_classes, report),
+        partial(write_scores, report),
+        partial(write_certainty, report),
+        partial(write_rules, bundle, report),
+        partial(write_gate, bundle, report),
+        partial(write_router, bundle),
+        partial(write_models, bundle, report),
+    ):
+        try:
+            written.append(write())
+        except SkinaiError as error:
+            st.html("".join(written))
+            st.warning(str(error))
+            written.clear()
+    if any(written):
+        st.html("".join(written))
+
+
+def write_source(bundle: Bundle, report: EvaluationReport) -> str:
+    """Return what the pictures are that the figures come from, and how to read the intervals."""
     is_ham10000 = report.labels is HAM10000
     leak = next(check for check in resources.load_checks(bundle, report) if check.code == "lesion_leakage")
-    is_default = bundle.name == DEFAULT_MODEL
     source = wording.SOURCE_REMARK if is_ham10000 else wording.SAME_SOURCE_REMARK
-    st.markdown(" ".join([leak.finding, source, *([wording.HOLDOUT_REMARK] if is_default else [])]))
+    holdout = [wording.HOLDOUT_REMARK] if bundle.name == DEFAULT_MODEL else []
     tone = wording.SKIN_TONE_REMARK if is_ham10000 else wording.SKIN_TONE_GAP
-    st.markdown(f"{wording.explain_intervals(report.labels)} {tone}")
-    show_overall(report)
-    show_classes(report)
-    show_scores(report)
-    if "coverage" in report.decision:
-        show_certainty(report)
-        show_rules(bundle, report)
-    elif report.decision_hash:
-        st.warning(wording.RULES_CHANGED.format(folder=components.name_folder(bundle)))
-    show_gate(bundle, report)
-    show_router(bundle)
-    show_models(bundle, report)
+    return markup.write_text(" ".join([leak.finding, source, *holdout])) + markup.write_text(
+        f"{wording.explain_intervals(report.labels)} {tone}"
+    )
 
 
 def list_overall(report: EvaluationReport) -> dict[str, tuple[Estimate, str]]:
@@ -55,20 +70,23 @@ def list_overall(report: EvaluationReport) -> dict[str, tuple[Estimate, str]]:
     return figures
 
 
-def show_overall(report: EvaluationReport) -> None:
-    """Show the figures of all pictures together, and how many malignant ones got a benign answer."""
+def write_overall(report: EvaluationReport) -> str:
+    """Return the figures of all pictures together, and how many malignant ones got a benign answer."""
     figures = list_overall(report)
-    for column, (name, (estimate, baseline)) in zip(st.columns(len(figures)), figures.items(), strict=True):
+    cards = []
+    for name, (estimate, baseline) in figures.items():
         title = wording.THREE_MOST_FREQUENT if name == "top3_accuracy" else always(report)
-        with column:
-            components.show_estimate(name, estimate, baseline=f"{title}: {baseline}")
+        interval = "no interval" if math.isnan(estimate.low) else f"{estimate.low:.3f} to {estimate.high:.3f}"
+        below = (f"95 %: {interval}, n = {estimate.n:,}.", f"{title}: {baseline}.")
+        cards.append((wording.FIGURE_NAMES[name], wording.FIGURE_HELP[name], components.say_value(estimate), below))
+    written = markup.write_cards(cards)
     if not report.labels.malignant_codes:
-        return
+        return written
     malignant = [label.code for label in report.labels if label.malignant]
     benign = [label.code for label in report.labels if not label.malignant]
     missed, of_malignant = report.count_benign_first(*malignant)
     right, of_benign = report.count_benign_first(*benign)
-    st.markdown(
+    return written + markup.write_text(
         wording.GROUP_ERRORS.format(malignant=of_malignant, missed=missed, benign=of_benign, alarmed=of_benign - right)
     )
 
@@ -88,13 +106,12 @@ def name_of(report: EvaluationReport, code: str) -> str:
     return report.labels.by_code(code).name.lower()
 
 
-def show_classes(report: EvaluationReport) -> None:
-    """Show precision, recall and F1 of each class with n and interval."""
-    st.header("Each diagnosis")
+def write_classes(report: EvaluationReport) -> str:
+    """Return precision, recall and F1 of each class with n and interval."""
     alt = "F1 of each diagnosis with its 95 % interval: " + ", ".join(
         f"{label.name} {report.classes[label.code]['f1']}" for label in report.labels
     )
-    st.html(charts.write_intervals(report.frame("classes"), "f1", charts.palette(), alt=alt))
+    chart = markup.write_intervals(report.frame("classes"), "f1", charts.palette(), alt=alt)
     rows, unit = [], name_unit(report.labels)
     for label in report.labels:
         figures, lesions = report.classes[label.code], report.class_lesions[label.code]
@@ -106,7 +123,7 @@ def show_classes(report: EvaluationReport) -> None:
                 "Precision": f"{figures['precision']} of {figures['precision'].n:,} answers",
             }
         )
-    components.show_table(pd.DataFrame(rows), alt="Recall, F1 and precision of each diagnosis")
+    first = markup.write_table(pd.DataFrame(rows), alt="Recall, F1 and precision of each diagnosis")
     others = [
         {
             "Diagnosis": label.name,
@@ -116,12 +133,12 @@ def show_classes(report: EvaluationReport) -> None:
         }
         for label, figures in ((label, report.classes[label.code]) for label in report.labels)
     ]
-    components.show_table(pd.DataFrame(others), alt="Specificity, AUC and average precision of each diagnosis")
+    second = markup.write_table(pd.DataFrame(others), alt="Specificity, AUC and average precision of each diagnosis")
+    return markup.write_heading("Each diagnosis") + chart + first + second
 
 
-def show_scores(report: EvaluationReport) -> None:
-    """Show how well the probabilities rank and how well they are calibrated."""
-    st.header(wording.SCORES_TITLE)
+def write_scores(report: EvaluationReport) -> str:
+    """Return how well the probabilities rank and how well they are calibrated."""
     figures = {}
     if "mel" in report.classes:
         figures[wording.MELANOMA_AUC] = (report.classes["mel"]["auc"], "0.500")
@@ -134,18 +151,21 @@ def show_scores(report: EvaluationReport) -> None:
         {"Figure": name, "Value": str(one), "n": f"{one.n:,}", always(report): baseline}
         for (name, _), (one, baseline) in figures.items()
     ]
-    components.show_table(pd.DataFrame(rows), alt="How well the probabilities rank and are calibrated")
-    with st.expander(wording.SCORES_MEANING):
-        shares = [report.classes[code]["recall"].n / report.pictures for code in report.labels.codes]
-        by_shares = -sum(share * math.log(share) for share in shares if share)
-        meanings = (f"- **{name}**: {meaning.format(by_shares=by_shares)}" for name, meaning in figures)
-        st.markdown("\n".join(meanings))
+    shares = [report.classes[code]["recall"].n / report.pictures for code in report.labels.codes]
+    by_shares = -sum(share * math.log(share) for share in shares if share)
+    return (
+        markup.write_heading(wording.SCORES_TITLE)
+        + markup.write_table(pd.DataFrame(rows), alt="How well the probabilities rank and are calibrated")
+        + markup.write_meanings(
+            wording.SCORES_MEANING, {name: meaning.format(by_shares=by_shares) for name, meaning in figures}
+        )
+    )
 
 
-def show_certainty(report: EvaluationReport) -> None:
-    """Show how often each of the fixed words is said, and how often the answer is right then."""
+def write_certainty(report: EvaluationReport) -> str:
+    """Return how often each of the fixed words is said, and how often the answer is right then."""
     if "clear_lead" not in report.decision:
-        return
+        return ""
     figures = {name: report.decision[name] for name in ("clear_lead", "undecided", "cannot_assess")}
     right = {"clear_lead": "clear_lead:right", "undecided": "undecided:either"}
     rows = [
@@ -156,16 +176,26 @@ def show_certainty(report: EvaluationReport) -> None:
         }
         for name, estimate in figures.items()
     ]
-    components.show_table(pd.DataFrame(rows), alt="How sure the answers are, and how often they are right then")
+    table = markup.write_table(pd.DataFrame(rows), alt="How sure the answers are, and how often they are right then")
     slipped = report.decision.get("malignant_with_benign_clear_lead")
     missed = wording.CERTAINTY_MISSED.format(n=slipped.n, share=slipped) if slipped is not None else ""
     remark = wording.CERTAINTY_REPORT if report.labels.malignant_codes else wording.OTHER_CERTAINTY_REPORT
-    st.markdown(f"{remark} {missed}")
+    return table + markup.write_text(f"{remark} {missed}")
 
 
-def show_rules(bundle: Bundle, report: EvaluationReport) -> None:
-    """Show what thresholds and prediction sets that were fitted on valid reach here."""
-    st.header(wording.RULES_TITLE)
+def write_rules(bundle: Bundle, report: EvaluationReport) -> str:
+    """Return what thresholds and prediction sets that were fitted on valid reach here.
+
+    Raises
+    ------
+    DataError
+        If the rules are not those that the report was made with, or cannot be read.
+    """
+    if "coverage" not in report.decision:
+        if report.decision_hash:
+            raise DataError(wording.RULES_CHANGED.format(folder=components.name_folder(bundle)))
+        return ""
+    coverage = read_decision(bundle.folder, fingerprint=bundle.fingerprint, labels=bundle.labels).coverage
     figures = [name for name in report.decision if name.endswith(":sensitivity") and "_0." in name]
     names = [name.removesuffix(":sensitivity") for name in figures]
     rows = []
@@ -179,32 +209,27 @@ def show_rules(bundle: Bundle, report: EvaluationReport) -> None:
                 f"Specificity (n {spared.n:,})": str(spared),
             }
         )
-    if rows:
-        st.markdown(wording.RULES_REMARK)
-        components.show_table(pd.DataFrame(rows), alt="Thresholds fixed on valid")
+    table = markup.write_table(pd.DataFrame(rows), alt="Thresholds fixed on valid")
+    thresholds = markup.write_text(wording.RULES_REMARK) + table if rows else ""
     by_class = ", ".join(
         f"{label.name.lower()} {describe_n(report.decision[f'coverage:{label.code}'])}" for label in report.labels
     )
     reached, size = report.decision["coverage"], report.decision["set_size"]
-    try:
-        coverage = read_decision(bundle.folder, fingerprint=bundle.fingerprint, labels=bundle.labels).coverage
-    except DataError as error:
-        st.warning(str(error))
-        return
-    st.markdown(wording.SETS_REMARK.format(coverage=coverage, reached=reached, size=size, by_class=by_class))
+    sets = wording.SETS_REMARK.format(coverage=coverage, reached=reached, size=size, by_class=by_class)
+    return markup.write_heading(wording.RULES_TITLE) + thresholds + markup.write_text(sets)
 
 
-def show_gate(bundle: Bundle, report: EvaluationReport) -> None:
-    """Show what the gate before the answer refuses, of the holdout pictures and of what it is to refuse."""
-    try:
-        counts = read_refused_counts(bundle.folder)
-    except ModelError as error:
-        st.warning(str(error))
-        return
+def write_gate(bundle: Bundle, report: EvaluationReport) -> str:
+    """Return what the gate before the answer refuses, of the holdout pictures and of what it is to refuse.
+
+    Raises
+    ------
+    ModelError
+        If the gate cannot be read.
+    """
+    counts = read_refused_counts(bundle.folder)
     if not counts:
-        return
-    st.header(wording.GATE_TITLE)
-    st.markdown(wording.GATE_REMARK if report.labels is HAM10000 else wording.OTHER_GATE_REMARK)
+        return ""
     rows = [
         {
             "Pictures": wording.name_gate_kind(kind, report.labels),
@@ -218,30 +243,37 @@ def show_gate(bundle: Bundle, report: EvaluationReport) -> None:
         share = f"{estimate.value:.1%} ({estimate.low:.1%} to {estimate.high:.1%})"
         test = wording.name_gate_kind("test", report.labels)
         rows.insert(0, {"Pictures": test, "n": f"{estimate.n:,}", "Refused": share})
-    components.show_table(pd.DataFrame(rows), alt="Share of each kind of picture that the gate refuses")
+    return (
+        markup.write_heading(wording.GATE_TITLE)
+        + markup.write_text(wording.GATE_REMARK if report.labels is HAM10000 else wording.OTHER_GATE_REMARK)
+        + markup.write_table(pd.DataFrame(rows), alt="Share of each kind of picture that the gate refuses")
+    )
 
 
-def show_router(bundle: Bundle) -> None:
-    """Show where the router sends pictures that were held out from its fit, in the folder that it lies in."""
-    try:
-        counts = read_routed_counts(bundle.folder)
-    except ModelError as error:
-        st.warning(str(error))
-        return
+def write_router(bundle: Bundle) -> str:
+    """Return where the router sends pictures that were held out from its fit, in the folder that it lies in.
+
+    Raises
+    ------
+    ModelError
+        If the router cannot be read.
+    """
+    counts = read_routed_counts(bundle.folder)
     if not counts:
-        return
-    st.header(wording.ROUTER_TITLE)
-    st.markdown(wording.ROUTER_REMARK)
+        return ""
     rows = pd.DataFrame(wording.spell_routes(counts), columns=list(wording.ROUTER_COLUMNS))
-    components.show_table(rows, alt="Where the router sends pictures of each kind")
+    return (
+        markup.write_heading(wording.ROUTER_TITLE)
+        + markup.write_text(wording.ROUTER_REMARK)
+        + markup.write_table(rows, alt="Where the router sends pictures of each kind")
+    )
 
 
-def show_models(bundle: Bundle, report: EvaluationReport) -> None:
-    """Show the same figures of every model beside this one that was tested under the same split."""
+def write_models(bundle: Bundle, report: EvaluationReport) -> str:
+    """Return the same figures of every model beside this one that was tested under the same split."""
     reports = resources.list_reports(bundle)
     if len(reports) < 2:
-        return
-    st.header("Beside the other models here")
+        return ""
     rows = [
         {
             "Model": other.model_name + (" (in use)" if other.fingerprint == report.fingerprint else ""),
@@ -258,4 +290,5 @@ def show_models(bundle: Bundle, report: EvaluationReport) -> None:
             for name, (_, plain) in list_overall(report).items()
         }
     )
-    components.show_table(pd.DataFrame(rows), alt="Figures of the models side by side")
+    table = markup.write_table(pd.DataFrame(rows), alt="Figures of the models side by side")
+    return markup.write_heading("Beside the other models here") + table
