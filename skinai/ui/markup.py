@@ -19,7 +19,7 @@ _LINE = "1px solid rgba(127,127,127,.35)"
 
 def write_heading(text: str) -> str:
     """Return a heading within a page."""
-    return f"<h2>{html.escape(text)}</h2>"
+    return f'<h2 style="font-weight:600">{html.escape(text)}</h2>'
 
 
 def write_text(text: str) -> str:

@@ -102,6 +102,7 @@ def two_nodes(environment):
             cluster.wait(PATIENCE_S)
 
 
+@pytest.mark.alone
 def test_when_one_of_two_nodes_is_killed_half_way_every_picture_is_there_once(small_model, environment, tmp_path):
     objects, out = {}, tmp_path / "out"
     fill(objects, 360)

@@ -11,8 +11,10 @@ from pathlib import Path
 
 
 def main():
-    from ray.cluster_utils import Cluster  # pytest looks for doctests here, where there is no Ray
+    from ray._private import services  # pytest looks for doctests here, where there is no Ray
+    from ray.cluster_utils import Cluster
 
+    services.get_node = be_patient(services.get_node)
     node = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "object_store_memory": 80 * 2**20}
     cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False, "wait": False})
     second = cluster.add_node(**node, wait=False)
@@ -27,6 +29,22 @@ def main():
     print(*work, flush=True)
     sys.stdin.readline()
     cluster.shutdown()
+
+
+def be_patient(ask):
+    """Return a question that is asked again for five minutes: Ray gives a node 30 s to start, however busy all is."""
+
+    def ask_again(*arguments):
+        until = time.monotonic() + 300
+        while True:
+            try:
+                return ask(*arguments)
+            except RuntimeError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.2)
+
+    return ask_again
 
 
 def list_work(raylet):
