@@ -55,6 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args(arguments)
     share_memory()
+    have_a_home()
     PagesManager.uses_pages_directory = False
     script_context = logging.getLogger("streamlit.runtime.scriptrunner_utils.script_run_context")
     script_context.addFilter(lambda record: record.threadName != _PREPARING)
@@ -97,6 +98,17 @@ def read_environment() -> dict[str, str | list[str]]:
     if files := os.environ.get("STREAMLIT_SECRETS_FILES"):
         settings["secrets.files"] = files.split(os.pathsep)
     return settings
+
+
+def have_a_home() -> None:
+    """Give a user without a home the root folder as one, as containers do.
+
+    Streamlit looks for settings in the home folder too, and ends with an error where there is none.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = os.sep
 
 
 def send_at_once() -> None:

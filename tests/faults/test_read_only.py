@@ -114,7 +114,6 @@ def test_the_service_answers_a_user_without_a_home(model, tmp_path):
 
 
 @stranger
-@LONG
 def test_the_app_answers_a_user_without_a_home(model):
     before = hash_files(model)
     with serving_pages(*STRANGER, env=HOMELESS | {"SKINAI_MODEL": str(model), "SKINAI_CLINICAL": ""}) as (
