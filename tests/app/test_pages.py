@@ -379,6 +379,22 @@ def test_the_workbench_writes_rules_only_for_who_runs_the_server(small_model, tm
     assert len(upload(open_app(), encode(draw_lesion(3))).table[0].value) == 7
 
 
+def test_what_cannot_be_read_is_said_in_its_place_also_one_after_the_other(monkeypatch):
+    from skinai.errors import ModelError
+    from skinai.ui.evidence import overview
+
+    said = ["The rules cannot be read.", "The gate cannot be read.", "The router cannot be read."]
+    for name, sentence in zip(("read_decision", "read_refused_counts", "read_routed_counts"), said, strict=True):
+
+        def refuse(*_, sentence=sentence, **__):
+            raise ModelError(sentence)
+
+        monkeypatch.setattr(overview, name, refuse)
+    app = open_app("pages/evidence/report_card.py")
+    assert [warning.value for warning in app.warning] == said
+    assert len(read_page(app)[1]) == 6
+
+
 def test_rules_in_force_are_those_of_the_file_and_void_figures_are_said_in_every_section(
     small_model, tmp_path, monkeypatch
 ):

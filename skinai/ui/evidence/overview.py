@@ -36,9 +36,13 @@ def show(bundle: Bundle, report: EvaluationReport) -> None:
         try:
             written.append(write())
         except SkinaiError as error:
-            st.html("".join(written))
+            _show_written(written)
             st.warning(str(error))
             written.clear()
+    _show_written(written)
+
+
+def _show_written(written: list[str]) -> None:
     if any(written):
         st.html("".join(written))
 
