@@ -286,7 +286,8 @@ def run_pretrain(options: argparse.Namespace) -> int:
     out = Path(options.out).resolve()
     if out.suffix != ".npz":
         raise UsageError(f"--out names a file that ends in .npz. Received: {options.out}.")
-    losses = pretrain(PretrainingConfig(**changes), data, split, out, imagenet=options.init == "imagenet")
+    config, imagenet = PretrainingConfig(**changes), options.init == "imagenet"
+    losses = pretrain(config, data, split, out, imagenet=imagenet, resume=options.resume)
     print(f"Wrote {options.out} after {len(losses)} epochs; `train --init {options.out}` starts from it.")
     return 0
 
@@ -386,22 +387,21 @@ def run_runs(options: argparse.Namespace) -> int:
     if not runs:
         print("No runs here.")
         return 0
-    head = ("run", "state", "architecture", "seed", "epochs", "best", "log loss", "acc", "bal. acc", "min", "commit")
-    rows: list[tuple[str, ...]] = [head]
+    head = ("run", "state", "architecture", "seed", "epochs", "kept", "log loss", "acc", "bal. acc", "min", "data")
+    rows: list[tuple[str, ...]] = [(*head, "commit")]
     for run in runs:
-        best = run.best
-        figures = ["-"] * 4
-        if best is not None:
-            names = ("valid_log_loss", "valid_accuracy", "valid_balanced_accuracy")
-            figures = [str(int(best["epoch"])), *(f"{best[name]:.3f}" for name in names)]
-        wanted = run.configuration.get("epochs", "?")
-        facts = [run.folder.name, run.state, run.configuration.get("architecture"), run.configuration.get("seed")]
-        facts += [f"{len(run.history)}/{wanted}", *figures, f"{run.minutes:.0f}", run.record.get("commit") or "-"]
+        kept, configuration = run.kept or {}, run.configuration
+        figures = [f"{kept[name]:.3f}" if kept else "-" for name in ("log_loss", "accuracy", "balanced_accuracy")]
+        epochs = f"{len(run.history)}/{configuration['epochs']}" if "epochs" in configuration else "-"
+        facts = [run.folder.name, run.state, configuration.get("architecture"), configuration.get("seed", "-"), epochs]
+        facts += [kept.get("epoch", "-"), *figures, f"{run.minutes:.0f}" if run.minutes else "-"]
+        facts += [str(run.record.get("data_sha256"))[:8], run.record.get("commit") or "-"]
         rows.append(tuple(str(fact) for fact in facts))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
-    print("\nFigures of the best epoch on valid, calibrated there.")
+    print("\nFigures on valid, calibrated there, of the epoch that is kept. Compare those of runs that have the same")
+    print("in the column data: the same pictures and split.")
     return 0
 
 
@@ -1283,6 +1283,7 @@ def _build_parser() -> argparse.ArgumentParser:
     command.add_argument("--batch-size", type=int)
     command.add_argument("--learning-rate", type=float)
     command.add_argument("--seed", type=_seed)
+    command.add_argument("--resume", action="store_true", help="go on with an interrupted pre-training")
     command.set_defaults(run=run_pretrain)
     architecture_help = f"seed-cnn, {architecture_help}"
 

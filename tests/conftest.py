@@ -46,7 +46,7 @@ SHIPPED_MODELS = (DEFAULT_MODEL, "ham10000-efficientnet-lite0")
 SHIPPED_REPORTS = (*SHIPPED_MODELS, "ham10000-seed-cnn")
 # In this order; what is not named comes last.
 _ORDER = (
-    *("training", "bulk/test_bulk_cluster.py", "test_command_line.py", "app", "service", "serving"),
+    *("training", "browser/test_browser.py", "test_command_line.py", "faults", "app", "service", "serving"),
     *("evaluation/test_checks.py", "evaluation/test_metrics.py", "model", "bulk", "browser", "hostile", "evaluation"),
 )
 PIGMENTS = {
@@ -78,13 +78,18 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let matrices be multiplied by one thread where other workers want the cores too."""
+    """Let a worker compute with one thread where other workers want the cores too: threads that wait spin."""
     if shared_folder(config) is not None:
-        # What tests start is left as it is. SciPy has a library of its own, which is limited only once it is there.
+        # TensorFlow takes this from the environment when it is imported, in the processes that tests start as well.
+        os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+        # SciPy has a library of its own, which is limited only once it is there.
         import scipy.linalg  # noqa: F401
         from threadpoolctl import threadpool_limits
 
+        from skinai.model.session import Session
+
         threadpool_limits(1, user_api="blas")
+        Session.__init__.__kwdefaults__["threads"] = 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -19,6 +19,8 @@ from skinai.__main__ import main
 from skinai.artefacts import hash_file, read_gzip, write_gzip
 from skinai.data.drawing import draw_lesion
 from skinai.data.images import cover_mark, frame_picture, read_picture
+from skinai.data.own import read_pictures
+from skinai.data.split import split_lesions, write_split
 from skinai.labels import HAM10000
 from skinai.model.bundle import load_bundle
 from skinai.model.session import Session
@@ -33,10 +35,10 @@ def run_process(*arguments):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def run(*arguments):
+def run(*arguments, inside=ROOT):
     """Run a command in this process, which has loaded TensorFlow already; return what `run_process` returns."""
     out, errors = io.StringIO(), io.StringIO()
-    with contextlib.chdir(ROOT), contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+    with contextlib.chdir(inside), contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
         try:
             code = main([*map(str, arguments)])
         except SystemExit as end:  # what argparse does
@@ -205,8 +207,10 @@ def test_split_writes_once_and_train_takes_it(small_data, tmp_path, capsys):
     assert not (model / "predictions_test.csv").exists()
 
 
-def test_unreadable_pictures_are_told_and_left_out_of_training_and_test(small_data, tmp_path):
+def test_unreadable_pictures_are_told_and_left_out_of_training_and_test(small_data, tmp_path, monkeypatch):
+    """The data are named by the variable, which serves the training and its look at test."""
     folder = shutil.copytree(small_data, tmp_path / "ham")
+    monkeypatch.setenv("SKINAI_DATA", str(folder))
     split = tmp_path / "split.csv"
     assert main(["split", "--data", str(folder), "--out", str(split)]) == 0
     with split.open() as file:
@@ -217,8 +221,9 @@ def test_unreadable_pictures_are_told_and_left_out_of_training_and_test(small_da
     for picture in broken.values():
         picture.write_bytes(b"\xff\xd8\xff broken")
     out = tmp_path / "models" / "model"
-    done = run("train", "--data", folder, "--architecture", "seed-cnn", "--epochs", "1", "--out", out)
+    done = run("train", "--architecture", "seed-cnn", "--epochs", "1", "--out", out)
     assert done.returncode == 0, done.stderr
+    assert (out / "report.json").exists()
     for picture in broken.values():
         assert f"{picture.stem} could not be read and is left out" in done.stdout + done.stderr
     assert broken["test"].stem not in (out / "predictions_test.csv").read_text()
@@ -247,19 +252,11 @@ def test_a_look_from_inside_the_folder_is_logged_beside_it(small_model, small_da
     folder = shutil.copytree(small_model, tmp_path / "models" / "small")
     (folder / "report.json").unlink()
     (folder / "predictions_test.csv").unlink()
-    command = [sys.executable, "-m", "skinai", "evaluate", ".", "--data", str(small_data), "--json"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = run("evaluate", ".", "--data", small_data, "--json", inside=folder)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["subset"] == "test"
     assert (folder.parent / "TEST_LOG.md").exists()
     assert not (folder / "TEST_LOG.md").exists()
-
-
-def test_the_data_variable_serves_training_and_its_look_at_test(small_data, tmp_path, monkeypatch):
-    monkeypatch.setenv("SKINAI_DATA", str(small_data))
-    out = tmp_path / "models" / "model"
-    assert main(["train", "--architecture", "seed-cnn", "--epochs", "1", "--out", str(out)]) == 0
-    assert (out / "report.json").exists()
 
 
 def test_evaluate_takes_the_model_as_argument_and_as_option(small_model):
@@ -337,16 +334,36 @@ def own_pictures(tmp_path):
 def test_own_pictures_become_a_model_folder_that_answers(own_pictures, tmp_path):
     out = tmp_path / "models" / "moles"
     command = ["train", "--data", own_pictures, "--malignant", "dark", "--architecture", "seed-cnn", "--epochs", "2"]
-    done = run_process(*command, "--out", out)
+    done = run(*command, "--out", out)
     assert done.returncode == 0, done.stderr
     assert "No lesion ids: each picture counts as a lesion of its own" in done.stdout
     assert "moles (" in done.stdout
-    answer = run_process("predict", own_pictures / "red" / "3.png", "--model", out)
+    answer = run("predict", own_pictures / "red" / "3.png", "--model", out)
     assert "summed malignant probability" in answer.stdout
     assert "red" in answer.stdout
     bundle = json.loads((out / "bundle.json").read_text())
     assert bundle["labels"] == {"set": "moles (own)", "order": ["dark", "red"], "malignant": ["dark"]}
     assert "the rights in its pictures" in bundle["licence"]
+
+
+def test_a_class_whose_pictures_cannot_be_read_is_not_learned(own_pictures, tmp_path, capsys):
+    for number, path in enumerate((own_pictures / "red").iterdir()):
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes([number]))
+    command = ["train", "--data", str(own_pictures), "--architecture", "seed-cnn", "--epochs", "1"]
+    assert main([*command, "--out", str(tmp_path / "model")]) == 2
+    assert "The split leaves no readable picture of red in train." in capsys.readouterr().err
+
+
+def test_a_class_that_valid_or_test_does_not_have_is_said(own_pictures, tmp_path, capsys):
+    split = split_lesions(read_pictures(own_pictures).table)
+    red = split["image_id"].str.startswith("red")
+    split.loc[red & (split["subset"] == "valid"), "subset"] = "train"
+    write_split(split, tmp_path / "split.csv")
+    command = ["train", "--data", str(own_pictures), "--architecture", "seed-cnn", "--epochs", "1", "--no-test"]
+    assert main([*command, "--split", str(tmp_path / "split.csv"), "--out", str(tmp_path / "model")]) == 0
+    said = capsys.readouterr().out
+    assert "The split leaves no readable picture of red in valid: its probabilities are not checked" in said
+    assert "no readable picture of red in test" not in said
 
 
 def test_labels_and_a_mark_travel_with_the_model_and_the_mark_is_covered_in_test_too(own_pictures, tmp_path, capsys):

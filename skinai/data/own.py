@@ -22,6 +22,7 @@ from skinai.data.metadata import (
     find_metadata,
     read_data_folder,
 )
+from skinai.data.split import unite_lesions
 from skinai.data.tables import listed, read_text_table
 from skinai.errors import DataError
 from skinai.labels import LabelSet, build_label_set
@@ -54,8 +55,9 @@ def read_pictures(
     table_file : Path, optional
         With the columns ``image`` (path inside `folder`, with or without its ending) and ``label``, or else the first
         of ``group``, ``condition``, ``dx``, ``class`` and ``diagnosis``; ``lesion_id`` and ``patient_id``, or else
-        ``block``, keep what belongs together on one side of the split, and so does ``group`` beside a ``label`` in
-        rows without any of them; ``age``, ``sex``, ``localization`` and ``dx_type`` are taken over.
+        ``block``, keep what belongs together on one side of the split, also where only some rows of a lesion name its
+        patient, and so does ``group`` beside a ``label`` in rows without any of them; ``age``, ``sex``,
+        ``localization`` and ``dx_type`` are taken over.
     labels_file : Path, optional
         What the classes are called: a table with the column ``label``, as the data have it, and ``name``, ``code`` and
         ``risk``, one of `RISKS`, where they are to differ from the defaults. A class that it does not list has its
@@ -182,10 +184,17 @@ def _read_table(file: Path, files: dict[str, Path], found: Findings) -> tuple[pd
     result["age"] = _read_ages(_column(rows, "age"), found)
     for column in _OPTIONAL:
         result[column] = _column(rows, column).str.lower().replace("", "unknown")
-    lesions_known = bool((lesions != rows["image_id"]).any())
-    if not lesions_known:
+    alone = lesions == rows["image_id"]
+    if alone.all():
         _warn_of_leaks(found)
-    return result, lesions_known
+    elif alone.any():
+        found.tell(
+            "some_lesions",
+            f"{alone.sum():,} pictures have no lesion id: {listed(rows.loc[alone, 'image_id'])}; each counts as a "
+            "lesion of its own, so pictures of one lesion may fall on both sides of the split.",
+            count=int(alone.sum()),
+        )
+    return result, not alone.all()
 
 
 def _match_pictures(table: pd.DataFrame, name: str, files: dict[str, Path], found: Findings) -> pd.DataFrame:
@@ -240,8 +249,12 @@ def _read_lesions(rows: pd.DataFrame, found: Findings) -> pd.Series:
                     shown="all shown",
                     count=len(torn),
                 )
+            # A row may name the patient and another of the same lesion not, so lesions are kept beside patients.
+            first = rows[given].groupby(ids[given])["image_id"].transform("first")
+            same_lesion = list(zip(first, rows.loc[given, "image_id"], strict=True))
         lesions = lesions.mask(given, column.removesuffix("_id") + " " + ids)
-    return lesions
+    table = pd.DataFrame({"image_id": rows["image_id"], "lesion_id": lesions})
+    return lesions.map(unite_lesions(table, same_lesion))
 
 
 def _read_ages(texts: pd.Series, found: Findings) -> pd.Series:

@@ -110,7 +110,7 @@ def split_lesions(
     """
     if abs(sum(shares.values()) - 1) > 1e-9:
         raise DataError(f"The shares of a split sum to 1. Received: {shares}.")
-    group_of = _unite_lesions(table, near_duplicates)
+    group_of = unite_lesions(table, near_duplicates)
     rows = table[["image_id", "lesion_id", "dx"]].assign(group=table["lesion_id"].map(group_of))
     lesions = rows.groupby("group").agg(dx=("dx", "first"), lesions=("lesion_id", "nunique")).sort_index()
     rng = np.random.default_rng(seed)
@@ -265,7 +265,7 @@ def check_split(split: pd.DataFrame, table: pd.DataFrame, near_duplicates: Itera
     """
     rows = split[["image_id", "group", "subset"]].merge(table[["image_id", "lesion_id"]], on="image_id")
     first = rows.groupby(["group", "subset"])["image_id"].transform("first")
-    group_of = _unite_lesions(table, [*near_duplicates, *zip(first, rows["image_id"], strict=True)])
+    group_of = unite_lesions(table, [*near_duplicates, *zip(first, rows["image_id"], strict=True)])
     rows["group"] = rows["lesion_id"].map(group_of)
     if leaks := find_leaks(rows):
         raise DataError(f"The split has lesions in more than one subset: {listed(leaks)}.")
@@ -281,8 +281,16 @@ def find_leaks(split: pd.DataFrame) -> list[str]:
     return sorted(leaks)
 
 
-def _unite_lesions(table: pd.DataFrame, near_duplicates: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return the group of every lesion: the smallest lesion id among those joined by near-duplicates."""
+def unite_lesions(table: pd.DataFrame, near_duplicates: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the group of every lesion: the smallest lesion id among those joined by pairs of pictures.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With `image_id` and `lesion_id`.
+    near_duplicates : pairs of image_id
+        Pairs naming unknown pictures are passed over.
+    """
     parent = {lesion: lesion for lesion in table["lesion_id"]}
     lesion_of = dict(zip(table["image_id"], table["lesion_id"], strict=True))
 

@@ -33,12 +33,13 @@ from skinai.evaluation.curves import (
 from skinai.evaluation.decision import DECISION_FILE, Decision
 from skinai.evaluation.estimate import DRAWS, SEED, Estimate, estimate
 from skinai.evaluation.subgroups import FIGURES, Subgroup, compute_subgroups
-from skinai.evaluation.units import name_unit
+from skinai.evaluation.units import CASE, LESION, PICTURE, name_unit
 from skinai.labels import HAM10000, LabelSet
 
 REPORT_FILE = "report.json"
 # Raised when the file gets other contents; an older report is made anew from the stored predictions.
 _FORMAT = 3
+_METHOD = "percentile bootstrap by "
 OVERALL = {
     "accuracy": metrics.accuracy,
     "balanced_accuracy": metrics.balanced_accuracy,
@@ -91,6 +92,8 @@ class EvaluationReport:
     predictions_hash, decision_hash : str
         SHA-256 of the table and of the rules it was made from; the second is empty without rules.
     pictures, lesions : int
+    drawn : str
+        What the bootstrap draws: ``"lesion"`` or ``"case"``, or ``"picture"`` under a split by picture.
     labels : LabelSet
     overall : mapping of str to Estimate
         ``accuracy``, ``balanced_accuracy``, ``macro_f1``, ``weighted_f1``, ``cohens_kappa``.
@@ -134,6 +137,7 @@ class EvaluationReport:
     decision_hash: str
     pictures: int
     lesions: int
+    drawn: str
     labels: LabelSet
     overall: Mapping[str, Estimate]
     baseline: Mapping[str, Estimate]
@@ -282,7 +286,7 @@ class EvaluationReport:
             "lesions": self.lesions,
             "intervals": {
                 "level": 0.95,
-                "method": f"percentile bootstrap by {name_unit(self.labels)}",
+                "method": f"{_METHOD}{self.drawn}",
                 "draws": DRAWS,
                 "seed": SEED,
             },
@@ -377,6 +381,8 @@ def evaluate_table(
         found |= rules.estimate_uncalibrated(calibration, truth, probabilities, weights)
     points = () if decision is None else decision.operating_points
     lesions = table.groupby("truth")["lesion"].nunique()
+    # As under a split by picture, which draws the pictures of a lesion one by one.
+    by_picture = table["lesion"].nunique() < table["group"].nunique() == len(table)
     return EvaluationReport(
         model_name=model_name,
         fingerprint=fingerprint,
@@ -385,6 +391,7 @@ def evaluate_table(
         decision_hash="",
         pictures=len(table),
         lesions=int(table["lesion"].nunique()),
+        drawn=PICTURE if by_picture else name_unit(labels),
         labels=labels,
         overall=overall,
         baseline=baseline,
@@ -434,6 +441,7 @@ def read_report(folder: Path, labels: LabelSet = HAM10000) -> EvaluationReport:
             decision_hash=facts["decision_sha256"],
             pictures=int(facts["pictures"]),
             lesions=int(facts["lesions"]),
+            drawn=facts["intervals"]["method"].removeprefix(_METHOD),
             labels=labels,
             overall=_estimates(facts["overall"], OVERALL),
             baseline=_estimates(facts["baseline"], (*OVERALL, *SCORES)),
@@ -452,6 +460,8 @@ def read_report(folder: Path, labels: LabelSet = HAM10000) -> EvaluationReport:
             raise TypeError("a name or a hash is none")
         if report.subset not in SUBSETS or report.baseline_code not in labels.codes:
             raise ValueError("a subset or a class is none")
+        if report.drawn not in (LESION, CASE, PICTURE):
+            raise ValueError("what the bootstrap draws is none")
         if min(report.pictures, report.lesions, report.confusion.min()) < 0:
             raise ValueError("a count is less than 0")
     except FileNotFoundError as error:

@@ -10,7 +10,7 @@ import re
 
 from skinai.labels import LabelSet
 
-LESION, CASE = "lesion", "case"
+LESION, CASE, PICTURE = "lesion", "case", "picture"
 
 
 def name_unit(labels: LabelSet) -> str:

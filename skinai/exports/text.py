@@ -24,7 +24,7 @@ def format_report(report: EvaluationReport) -> str:
     lines = [
         f"{report.model_name} ({report.fingerprint or 'no fingerprint'}) on {report.subset}: "
         f"{report.pictures:,} pictures of {report.lesions:,} {unit}s",
-        f"95 % intervals: bootstrap by {unit}",
+        f"95 % intervals: bootstrap by {report.drawn}",
         "",
         f"{'':<42}{'':<28}always {report.baseline_code}",
     ]

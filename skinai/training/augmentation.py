@@ -94,10 +94,6 @@ class RandomView(keras.layers.Layer):
             fill_value=0.0,
         )
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        same = (self.height_px, self.width_px) == tuple(input_shape[1:3])
-        return input_shape if same else (input_shape[0], None, None, input_shape[3])
-
 
 class RandomColour(keras.layers.Layer):
     """Change brightness, contrast, saturation and tint of each picture by one random colour matrix.

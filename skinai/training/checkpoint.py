@@ -64,7 +64,7 @@ def load_checkpoint(path: Path, *, config_json: str, data_hash: str) -> Checkpoi
                     arrays[name.partition("/")[0]].append(file[name])
     except FileNotFoundError as error:
         raise UsageError(f"There is no interrupted run in {path.parent}: {path.name} is missing.") from error
-    except (zipfile.BadZipFile, ValueError, KeyError, OSError) as error:
+    except (zipfile.BadZipFile, ValueError, KeyError, OSError, EOFError) as error:
         raise UsageError(f"The checkpoint {path} is damaged; remove it and train again.") from error
     if facts["config"] != config_json:
         raise UsageError(f"The interrupted run in {path.parent} has another configuration: {facts['config']}.")

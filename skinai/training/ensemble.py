@@ -24,7 +24,15 @@ from skinai.training.calibration import Calibration, fit_calibration
 from skinai.training.config import removed_prior
 from skinai.training.fit import class_prior, run_network
 from skinai.training.record import LOG_FILE, list_versions
-from skinai.training.run import as_subset, check_out, load_run_data, with_labels_of, write_folder
+from skinai.training.run import (
+    add_unreadable_test_pictures,
+    as_subset,
+    check_out,
+    load_run_data,
+    tell_absent_classes,
+    with_labels_of,
+    write_folder,
+)
 
 
 def build_ensemble(
@@ -70,6 +78,7 @@ def build_ensemble(
     data = with_labels_of(first, data)
     split = check_split(read_split(first.folder / SPLIT_FILE), data.table, read_near_duplicates(data.path))
     run = load_run_data(data, split, first.frame, subsets=("train", "valid"))
+    run = tell_absent_classes(add_unreadable_test_pictures(run, data, split), data, split)
     for remark in run.remarks:
         say(remark.sentence)
     train, valid = (as_subset(run.frames[subset], data.labels.codes) for subset in ("train", "valid"))

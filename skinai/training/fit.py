@@ -126,7 +126,7 @@ def fit_network(
         save_checkpoint(checkpoint_path, trainer.checkpoint(data_hash, history))
         on_epoch(history)
         if verbose:
-            left = (config.epochs - epoch - 1) * seconds / 60
+            left = trainer.compare_work(epoch) * seconds / 60
             shown = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in scores.items())
             print(f"epoch {epoch + 1} of {config.epochs}, valid: {shown}; at most {left:.0f} minutes left", flush=True)
     return trainer.best_network(), history
@@ -235,7 +235,7 @@ class _Trainer:
         self.peers = peers
         self.precision = choose_precision(config)
         # The augmentation may cut crops of another size than the frame, which only a pooled network takes.
-        crops = _crops(config, architecture)
+        self.crops = crops = _crops(config, architecture)
         frame = (architecture.frame.height_px, architecture.frame.width_px)
         with _compute_in(self.precision):
             self.network = build_network(
@@ -275,13 +275,21 @@ class _Trainer:
         self._follow = tf.function(self._apply, jit_compile=False)
         self._answer = tf.function(lambda pictures: self.network(pictures, training=False), jit_compile=False)
 
+    def compare_work(self, epoch: int) -> float:
+        """Return how many times the pixels of an epoch all later epochs look at: crops may grow."""
+        areas = [np.prod(self.crops[self._place(number)]) for number in range(self.config.epochs)]
+        return float(sum(areas[epoch + 1 :]) / areas[epoch])
+
+    def _place(self, epoch: int) -> int:
+        return epoch * len(self.crops) // self.config.epochs
+
     @property
     def learning_rate(self) -> float:
         return float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
 
     def run_epoch(self, batches: FrameBatches, epoch: int, on_batch: Callable[[int, float], object]) -> float:
         """Train for one epoch; return the mean loss."""
-        step = self._train_steps[self.views[epoch * len(self.views) // self.config.epochs]]
+        step = self._train_steps[self.views[self._place(epoch)]]
         total = 0.0
         for number in range(len(batches)):
             frames, truth = batches[number]

@@ -27,6 +27,7 @@ from skinai.errors import ModelError, UsageError
 from skinai.model.architectures import LOGITS, BuildOptions, build_network, find_architecture
 from skinai.model.bundle import EMBEDDING
 from skinai.training.augmentation import RandomColour, RandomView
+from skinai.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from skinai.training.optimizer import LayerwiseAdamW
 
 _PROJECTED = 128
@@ -113,9 +114,10 @@ def pretrain_network(
     *,
     data_hash: str,
     initial: Callable[[keras.Model], object] = lambda network: None,
+    resume: bool = False,
     say: Callable[[str], object] = print,
 ) -> list[float]:
-    """Train a network on pictures without diagnoses; write its weights after each epoch.
+    """Train a network on pictures without diagnoses; write its weights and a checkpoint after each epoch.
 
     Parameters
     ----------
@@ -130,6 +132,8 @@ def pretrain_network(
         Noted in it.
     initial : callable
         Fills the network before the first step, with ImageNet weights for instance.
+    resume : bool
+        Go on from the checkpoint beside `out`.
     say : callable
         Receives a sentence an epoch.
 
@@ -149,9 +153,19 @@ def pretrain_network(
     projected = layers.Dense(_PROJECTED)(layers.Dense(embedding.shape[-1], activation="relu")(embedding))
     projector = keras.Model(network.input, projected)
     steps = len(pixels) // config.batch_size
-    step = tf.function(partial(_step, projector, _Views(config), _build_optimizer(config, steps), config.temperature))
+    views, optimizer = _Views(config), _build_optimizer(config, steps)
+    optimizer.build(projector.trainable_variables)
+    step = tf.function(partial(_step, projector, views, optimizer, config.temperature))
+    state = {"model": [*projector.variables, *views.variables], "optimizer": list(optimizer.variables)}
     losses: list[float] = []
-    for epoch in range(config.epochs):
+    configuration = json.dumps(asdict(config), sort_keys=True)
+    if resume:
+        found = load_checkpoint(name_checkpoint(out), config_json=configuration, data_hash=data_hash)
+        for group, variables in state.items():
+            for variable, value in zip(variables, found.arrays[group], strict=True):
+                variable.assign(value)
+        losses = [row["loss"] for row in found.history]
+    for epoch in range(len(losses), config.epochs):
         start = time.monotonic()
         rng = np.random.default_rng((config.seed, epoch))
         order, partners = rng.permutation(len(pixels)), draw_partners(lesions, rng)
@@ -164,10 +178,35 @@ def pretrain_network(
         losses.append(total / steps)
         facts = {"configuration": asdict(config), "epochs": epoch + 1, "data_sha256": data_hash, "losses": losses}
         _write_weights(network, facts, image_ids, out)
+        history = [{"epoch": number, "loss": loss} for number, loss in enumerate(losses, start=1)]
+        arrays = {group: [variable.numpy() for variable in variables] for group, variables in state.items()}
+        save_checkpoint(name_checkpoint(out), Checkpoint(configuration, data_hash, history, arrays))
         seconds = time.monotonic() - start
         left = (config.epochs - epoch - 1) * seconds / 60
         say(f"epoch {epoch + 1} of {config.epochs}: loss {losses[-1]:.3f}; about {left:.0f} minutes left")
+    name_checkpoint(out).unlink(missing_ok=True)
     return losses
+
+
+def name_checkpoint(out: Path) -> Path:
+    """Return where a pre-training that writes `out` keeps what it needs to go on."""
+    return out.with_suffix(".checkpoint.npz")
+
+
+def check_pretraining(out: Path, *, resume: bool) -> None:
+    """Refuse to write over pre-trained weights, or to go on with a pre-training that was not interrupted.
+
+    Raises
+    ------
+    UsageError
+    """
+    interrupted = name_checkpoint(out)
+    if resume and not interrupted.exists():
+        raise UsageError(f"There is no interrupted pre-training beside {out}: {interrupted.name} is missing.")
+    if not resume and interrupted.exists():
+        raise UsageError(f"{interrupted} belongs to an interrupted pre-training; give --resume, or remove it first.")
+    if not resume and out.exists():
+        raise UsageError(f"{out} exists; name another file or remove it first.")
 
 
 def draw_partners(lesions: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -212,6 +251,11 @@ class _Views:
         self.colour = RandomColour(
             brightness=0.25, contrast=0.35, saturation=0.5, tint=0.12, seed=config.seed + 2, dtype="float32"
         )
+
+    @property
+    def variables(self) -> list[Any]:
+        """What the next views are drawn from."""
+        return [*self.view.variables, *self.colour.variables]
 
     def __call__(self, first: Any, second: Any) -> Any:
         pictures = tf.cast(tf.concat([first, second], 0), tf.float32)

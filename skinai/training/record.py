@@ -26,6 +26,7 @@ from skinai.training.checkpoint import CHECKPOINT_FILE
 
 RUN_FILE = "run.json"
 LOG_FILE = "training_log.csv"
+_FIGURES = ("log_loss", "accuracy", "balanced_accuracy")
 _PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "pillow")
 
 
@@ -55,11 +56,19 @@ class Run:
         return dict(self.record.get("configuration", {}))
 
     @property
-    def best(self) -> pd.Series | None:
-        """The epoch with the least log loss on `valid`; None before the first ends."""
-        if self.history.empty:
-            return None
-        return self.history.loc[self.history["valid_log_loss"].idxmin()]
+    def kept(self) -> dict[str, float] | None:
+        """``log_loss``, ``accuracy`` and ``balanced_accuracy`` on `valid`, calibrated there; None before there are any.
+
+        Of the epoch whose weights are kept, and then its ``epoch`` too, or of an ensemble.
+        """
+        if not self.history.empty:
+            last = self.configuration.get("keep") == "last"
+            row = self.history.iloc[-1] if last else self.history.loc[self.history["valid_log_loss"].idxmin()]
+            return {"epoch": int(row["epoch"])} | {name: float(row[f"valid_{name}"]) for name in _FIGURES}
+        if tried := self.record.get("tried_on_valid"):
+            row = min(tried, key=lambda row: row["log_loss"])
+            return {name: float(row[name]) for name in _FIGURES}
+        return None
 
     @property
     def minutes(self) -> float:
@@ -74,6 +83,7 @@ def start_record(
     precision: str,
     data_hash: str,
     pictures: dict[str, int],
+    by_picture: bool = False,
     resume: bool = False,
 ) -> dict[str, Any]:
     """Write ``run.json``, or return the one that the interrupted run wrote.
@@ -87,6 +97,8 @@ def start_record(
     data_hash : str
     pictures : dict
         Subset to its number of pictures.
+    by_picture : bool
+        The split is by picture and leaks on purpose.
     resume : bool
         The run goes on.
     """
@@ -98,6 +110,7 @@ def start_record(
         "precision": precision,
         "data_sha256": data_hash,
         "pictures": pictures,
+        "split": "by picture" if by_picture else "by lesion",
         "commit": find_commit(),
         "machine": {"system": platform.system(), "processor": _processor_name(), "cores": os.cpu_count()},
         "versions": list_versions(),
@@ -171,12 +184,13 @@ def _read_bundle_record(folder: Path) -> dict[str, Any]:
     """Return the record of a model folder that was written without one, as an ensemble is."""
     facts = json.loads((folder / BUNDLE_FILE).read_text(encoding="utf-8"))
     training = facts["training"]
-    configuration = training.get("configuration") or {"architecture": "ensemble", "epochs": 0}
+    configuration = training.get("configuration") or {"architecture": "ensemble"}
     return {
         "started_utc": facts["created_utc"],
         "configuration": configuration,
         "commit": training.get("commit"),
         "data_sha256": facts["data"]["pictures_sha256"],
+        "tried_on_valid": facts["calibration"]["tried_on_valid"],
     }
 
 

@@ -288,11 +288,11 @@ def learn_overlay(paths: Sequence[Path], mark: Mark, *, count: int = 600) -> Ove
         So many of the photographs are looked at.
     """
     width, height = 320, 240
-    total = np.zeros((height, width, 3))
-    chosen = paths[:: max(len(paths) // count, 1)]
-    for picture in decode_files(chosen):
+    total, seen = np.zeros((height, width, 3)), 0
+    for picture in decode_files(paths[:: max(len(paths) // count, 1)]):
         total += cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-    mean = (total / len(chosen)).mean(axis=2).astype(np.float32)
+        seen += 1
+    mean = (total / max(seen, 1)).mean(axis=2).astype(np.float32)
     around = cv2.medianBlur(mean.astype(np.uint8), 41).astype(np.float32)
     cover = np.clip((mean - around - 2) / (255 - around), 0, 1)
     inside = np.zeros_like(cover)

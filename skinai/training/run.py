@@ -63,7 +63,13 @@ from skinai.training.fit import (
 )
 from skinai.training.frames import Frames, frame_cache, load_frames
 from skinai.training.peers import ALONE, Peers
-from skinai.training.pretraining import Pretrained, PretrainingConfig, pretrain_network, read_pretrained
+from skinai.training.pretraining import (
+    Pretrained,
+    PretrainingConfig,
+    check_pretraining,
+    pretrain_network,
+    read_pretrained,
+)
 from skinai.training.record import LOG_FILE, RUN_FILE, list_versions, start_record
 
 BOARD_FOLDER, BOARD_FILE = "tensorboard", "events.out.tfevents.0.skinai"
@@ -76,6 +82,11 @@ One row for each time that a model answered for `test`. A model is shown `test` 
 |---|---|---|---|---|---|
 """
 PROBE_SEED = 7
+_WITHOUT_A_CLASS = {
+    "train": "",
+    "valid": "its probabilities are not checked before test",
+    "test": "the report says nothing of it",
+}
 _LICENCE = (
     "Weights trained on HAM10000 (Tschandl et al. 2018, doi:10.7910/DVN/DBW86T, CC BY-NC 4.0): "
     "non-commercial use only, see models/LICENSE. Not a medical device."
@@ -130,7 +141,7 @@ def train_model(
     out : Path
         The model folder; must not hold a finished model.
     resume : bool
-        Go on with the interrupted run in `out`.
+        Go on with the interrupted run in `out`; where it was interrupted before an epoch had ended, from the beginning.
     by_picture : bool
         The split is by picture and leaks on purpose; see :func:`skinai.data.split.split_pictures`.
     teacher : Path, optional
@@ -160,15 +171,18 @@ def train_model(
         has other classes or frames, or was trained on pictures of `valid` or `test`; if the processes that train
         together have other data or configurations.
     DataError
-        If the split leaks or leaves `train` or `valid` without pictures.
+        If the split leaks, leaves `train` or `valid` without pictures, or `train` without any of a class.
     """
     check_out(out, resume=resume)
+    resume = resume and (out / CHECKPOINT_FILE).exists()
     check_init(config)
     if not by_picture:
         split = check_split(split, data.table, read_near_duplicates(data.path))
     if not peers.is_first:
         verbose, say = False, lambda sentence: None
     architecture, codes = configured_architecture(config), data.labels.codes
+    if teacher is None and config.teacher:
+        raise UsageError("A teacher is a model folder: give --teacher FOLDER.")
     if teacher is not None:
         config = replace(config, teacher=check_teacher(teacher, data, split, architecture.frame).fingerprint)
     initial = None
@@ -176,13 +190,16 @@ def train_model(
         raise UsageError("Pre-trained weights come from a file: give --init FILE.")
     if pretrained is not None:
         initial = check_pretrained(pretrained, config.architecture, split)
+        done, wanted = initial.facts.get("epochs"), initial.facts["configuration"].get("epochs")
+        if done != wanted:
+            say(f"{pretrained.name} holds the weights after {done} of the {wanted} epochs of its pre-training.")
         config = replace(config, pretrained=hash_file(pretrained))
     with peers.first_goes_first():  # the others find what it has decoded
         out.mkdir(parents=True, exist_ok=True)
         if peers.is_first:
             remove_stale_temporaries(out)
         run = load_run_data(data, split, architecture.frame, subsets=("train", "valid"), verbose=verbose)
-    run = _add_unreadable_test_pictures(run, data, split)
+    run = tell_absent_classes(add_unreadable_test_pictures(run, data, split), data, split)
     if not peers.agree((config.as_json(), choose_precision(config), run.data_hash)):
         raise UsageError("The processes that train together have other pictures, another split or configuration.")
     for remark in run.remarks:
@@ -195,6 +212,7 @@ def train_model(
             precision=choose_precision(config),
             data_hash=run.data_hash,
             pictures={subset: len(frames.table) for subset, frames in run.frames.items()},
+            by_picture=by_picture,
             resume=resume or not peers.is_first,
         )
     if teacher is not None:
@@ -296,17 +314,26 @@ def check_pretrained(path: Path, architecture: str, split: pd.DataFrame) -> Pret
 
 
 def pretrain(
-    config: PretrainingConfig, data: DataFolder, split: pd.DataFrame, out: Path, *, imagenet: bool = True
+    config: PretrainingConfig,
+    data: DataFolder,
+    split: pd.DataFrame,
+    out: Path,
+    *,
+    imagenet: bool = True,
+    resume: bool = False,
 ) -> list[float]:
     """Pre-train a network on the pictures of `train`, whose diagnoses it does not see; return the losses.
 
     Raises
     ------
+    UsageError
+        If `out` exists and `resume` is not set, or the reverse: there is no interrupted pre-training.
     DataError
         If the split leaks or leaves `train` without pictures.
     ModelError
         If ImageNet weights are asked for and not installed.
     """
+    check_pretraining(out, resume=resume)
     split = check_split(split, data.table, read_near_duplicates(data.path))
     architecture = find_architecture(config.architecture)
     weights = find_imagenet_weights(architecture.imagenet) if imagenet and architecture.imagenet else None
@@ -320,6 +347,7 @@ def pretrain(
         out,
         data_hash=run.data_hash,
         initial=lambda network: weights and load_imagenet_weights(network, weights),
+        resume=resume,
     )
 
 
@@ -521,11 +549,33 @@ def check_out(out: Path, *, resume: bool) -> None:
     interrupted = (out / CHECKPOINT_FILE).exists()
     if interrupted and not resume:
         raise UsageError(f"{out} holds an interrupted run; give --resume to go on, or remove the folder first.")
-    if resume and not interrupted:
-        raise UsageError(f"There is no interrupted run in {out}: {CHECKPOINT_FILE} is missing.")
+    if resume and not interrupted and not (out / RUN_FILE).exists():
+        raise UsageError(f"There is no interrupted run in {out}: {RUN_FILE} and {CHECKPOINT_FILE} are missing.")
 
 
-def _add_unreadable_test_pictures(run: RunData, data: DataFolder, split: pd.DataFrame) -> RunData:
+def tell_absent_classes(run: RunData, data: DataFolder, split: pd.DataFrame) -> RunData:
+    """Return the run with a remark for each class that no readable picture of `valid` or `test` has.
+
+    Raises
+    ------
+    DataError
+        If `train` has none: a network would answer for a class that it has never seen.
+    """
+    rows = data.present.merge(split[["image_id", "subset"]], on="image_id")
+    rows = rows[~rows["image_id"].isin(run.unreadable)]
+    remarks = []
+    for subset, loss in _WITHOUT_A_CLASS.items():
+        seen = set(rows.loc[rows["subset"] == subset, "dx"])
+        absent = [code for code in data.labels.codes if code not in seen]
+        if absent and subset == "train":
+            raise DataError(f"The split leaves no readable picture of {listed(absent)} in train.")
+        if absent:
+            sentence = f"The split leaves no readable picture of {listed(absent)} in {subset}: {loss}."
+            remarks.append(Remark("class_absent", sentence, len(absent)))
+    return replace(run, remarks=(*run.remarks, *remarks))
+
+
+def add_unreadable_test_pictures(run: RunData, data: DataFolder, split: pd.DataFrame) -> RunData:
     """Find the test pictures that cannot be decoded, so that they are told and not counted; nothing is predicted."""
     rows = data.present[data.present["image_id"].isin(split.loc[split["subset"] == "test", "image_id"])]
     unreadable = load_frames(rows, FrameRule(32, 24), mark=data.mark, cache=frame_cache()).unreadable

@@ -81,6 +81,8 @@ def slim_model(
         f"{costs['sensitivity']:.4f}."
     )
     if costs["balanced_accuracy"] > MOST_BALANCED_ACCURACY or costs["sensitivity"] > MOST_SENSITIVITY:
+        for part in (EXPORT_FILE, predictions_file("valid")):
+            (out / part).unlink()
         raise UsageError(
             f"The lighter form costs too much: at most {MOST_BALANCED_ACCURACY} of balanced accuracy and "
             f"{MOST_SENSITIVITY} of a class's sensitivity are given up."

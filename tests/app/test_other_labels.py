@@ -30,13 +30,18 @@ SAID_OF_NONE = (
 SILLY = re.compile(r"lesion|melanom|naev|malignant|dermoscop|dark corners|HAM10000|\bnan\b", re.IGNORECASE)
 
 
-@pytest.fixture(autouse=True)
-def _fresh(monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def _fresh():
+    """What is kept belongs to a folder by its name, and each folder has one."""
     import streamlit as st
 
-    monkeypatch.delenv("SKINAI_DATA", raising=False)
     st.cache_resource.clear()
     st.cache_data.clear()
+
+
+@pytest.fixture(autouse=True)
+def _without_data(monkeypatch):
+    monkeypatch.delenv("SKINAI_DATA", raising=False)
 
 
 @pytest.fixture

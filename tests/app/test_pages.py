@@ -526,21 +526,17 @@ def test_the_web_process_never_loads_tensorflow(small_model, tmp_path):
 
 
 @pytest.fixture(params=["", "dark"], ids=["none-malignant", "one-malignant"])
-def own_model(request, tmp_path, monkeypatch):
+def own_model(request, own_model_folder, tmp_path, monkeypatch):
     """A model of two classes of a user's own, with and without a malignant one."""
     import streamlit as st
 
     from skinai.__main__ import main
 
-    folder = tmp_path / "moles"
-    for name, pigment in (("dark", (40, 32, 44)), ("red", (170, 20, 40))):
-        (folder / name).mkdir(parents=True)
-        for number in range(8):
-            picture = draw_lesion(number, width_px=128, height_px=96, pigment=pigment)
-            (folder / name / f"{number}.jpg").write_bytes(encode(picture))
-    out = tmp_path / "models" / "own"
-    command = ["train", "--data", str(folder), "--architecture", "seed-cnn", "--epochs", "1", "--out", str(out)]
-    assert main([*command, "--malignant", request.param]) == 0
+    out = own_model_folder
+    if request.param:
+        out = tmp_path / "models" / "own"
+        command = ["train", "--data", str(own_model_folder.parents[1] / "moles"), "--architecture", "seed-cnn"]
+        assert main([*command, "--epochs", "1", "--malignant", request.param, "--out", str(out)]) == 0
     monkeypatch.setenv("SKINAI_MODEL", str(out))
     st.cache_resource.clear()
     st.cache_data.clear()

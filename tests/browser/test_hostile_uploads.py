@@ -149,16 +149,22 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture
-def visitor(browser, server):  # noqa: F811
+def newcomer(browser, server):  # noqa: F811
+    """A visitor of Analyse who has given nothing yet."""
+    newcomer = Visitor(browser, server)
+    open_page(newcomer.page, server.address)
+    yield newcomer
+    newcomer.close()
+
+
+@pytest.fixture
+def visitor(newcomer, server):
     """A visitor of Analyse, after a picture of each kind, so that all that is loaded for one is there."""
-    visitor = Visitor(browser, server)
-    open_page(visitor.page, server.address)
     wholes = {item.name: item.content for item in build_corpus() if item.family == "whole"}
     for name in ("whole-baseline.jpg", "whole-plain.png", "whole-raw.dcm"):
-        visitor.analyse(as_file(name, wholes[name]), name)
+        newcomer.analyse(as_file(name, wholes[name]), name)
     server.idle_mib = server.idle_mib or server.most_mib
-    yield visitor
-    visitor.close()
+    return newcomer
 
 
 def as_file(name, content):
@@ -341,21 +347,24 @@ def test_all_of_them_and_the_archives_on_batch(visitor, server, tmp_path):
     assert more < MOST_MIB
 
 
-def test_a_file_that_is_too_large_is_refused_before_it_is_sent(visitor, server, tmp_path):
+# Beside others it would need a server of its own.
+@pytest.mark.alone
+def test_a_file_that_is_too_large_is_refused_before_it_is_sent(newcomer, server, tmp_path):
     path = tmp_path / "large.jpg"
     path.write_bytes(encode(draw()).ljust(MOST_SENT_BYTES + 1, b"\0"))
-    visitor.page.set_input_files("input[type=file]", path)
-    visitor.page.get_by_text(re.compile("must be 20", re.IGNORECASE)).wait_for()
-    visitor.check_page("large")
+    newcomer.page.set_input_files("input[type=file]", path)
+    newcomer.page.get_by_text(re.compile("must be 20", re.IGNORECASE)).wait_for()
+    newcomer.check_page("large")
 
 
-def test_a_file_of_another_kind_is_refused_by_its_ending(visitor, server):
+@pytest.mark.alone
+def test_a_file_of_another_kind_is_refused_by_its_ending(newcomer, server):
     sent = []
-    visitor.page.on("request", lambda request: request.method == "PUT" and sent.append(request.url))
+    newcomer.page.on("request", lambda request: request.method == "PUT" and sent.append(request.url))
     for name in ("page.html", "page.svg", "table.csv", "picture.gif", "picture.jpg.exe"):
-        visitor.page.set_input_files("input[type=file]", as_file(name, encode(draw())))
-        visitor.page.get_by_text(re.compile("not allowed", re.IGNORECASE)).first.wait_for()
-        visitor.check_page(name)
+        newcomer.page.set_input_files("input[type=file]", as_file(name, encode(draw())))
+        newcomer.page.get_by_text(re.compile("not allowed", re.IGNORECASE)).first.wait_for()
+        newcomer.check_page(name)
     assert sent == []
 
 

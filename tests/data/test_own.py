@@ -168,6 +168,30 @@ def test_a_patient_keeps_lesions_of_several_classes_together(class_folders):
     assert split.groupby("lesion_id")["subset"].nunique().max() == 1
 
 
+def test_a_lesion_stays_together_where_only_some_of_its_rows_name_the_patient(class_folders):
+    rows = [{"image": f"{c}/{n}", "label": c, "lesion_id": f"{c}{n // 2}"} for c in ("dark", "pale") for n in range(6)]
+    for row, patient in ((0, "p"), (2, "p"), (3, "q"), (6, "r")):
+        rows[row]["patient_id"] = patient
+    data = read_pictures(class_folders, table_file=write_table(class_folders, rows), **LOOKING)
+    together = data.table.groupby("lesion_id")["image_id"].agg(set).tolist()
+    dark = [{f"dark/{n}.jpg" for n in numbers} for numbers in ((0, 1, 2, 3), (4, 5))]
+    pale = [{f"pale/{n}.jpg" for n in numbers} for numbers in ((0, 1), (2, 3), (4, 5))]
+    assert sorted(together, key=sorted) == [*dark, *pale]
+
+
+def test_pictures_without_a_lesion_id_beside_others_with_one_are_warned_about(class_folders):
+    rows = [{"image": f"{c}/{n}", "label": c, "lesion_id": f"{c}{n}"} for c in ("dark", "pale") for n in range(6)]
+    for row in (3, 8):
+        rows[row]["lesion_id"] = "unknown"
+    data = read_pictures(class_folders, table_file=write_table(class_folders, rows))
+    assert data.lesions_known
+    (remark,) = data.remarks
+    assert (remark.code, remark.count) == ("some_lesions", 2)
+    assert remark.sentence.startswith(
+        "2 pictures have no lesion id: dark/3.jpg, pale/2.jpg; each counts as a lesion of"
+    )
+
+
 @pytest.mark.parametrize("name", ["train", "val", "test"])
 def test_folders_that_are_subsets_are_no_classes(tmp_path, name):
     write_pictures(tmp_path / "own", [f"{c}/{n}.jpg" for c in (name, "b") for n in range(6)])

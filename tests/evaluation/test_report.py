@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from conftest import SHIPPED_REPORTS, make_photograph_predictions, make_predictions
 
+from skinai.data.predictions import read_predictions
 from skinai.errors import DataError
 from skinai.evaluation.decision import fit_decision, read_decision
 from skinai.evaluation.estimate import Estimate
@@ -21,6 +22,7 @@ from skinai.evaluation.report import (
     read_report,
     write_report,
 )
+from skinai.exports.text import format_report
 from skinai.labels import HAM10000, build_label_set
 from skinai.model.bundle import load_bundle, models_folder
 
@@ -251,6 +253,16 @@ def test_twelve_classes_of_which_none_is_malignant_have_every_figure_but_the_mal
     assert all(np.isnan(report.scores[name].value) for name in set(SCORES) - set(shown))
     assert np.isfinite([one.low for one in [*shown.values(), *report.overall.values()]]).all()
     assert report.as_dict()["intervals"]["method"] == "percentile bootstrap by case"
+
+
+@pytest.mark.shipped
+def test_under_a_split_by_picture_the_intervals_say_what_they_draw(shipped_model):
+    folder = shipped_model.parent / "ham10000-seed-cnn-by-picture"
+    stored = read_report(folder)
+    assert stored.drawn == "picture"
+    table = read_predictions(folder / "predictions_test.csv")
+    assert evaluate_table(table, model_name="x").drawn == "picture"
+    assert "95 % intervals: bootstrap by picture" in format_report(stored)
     assert (report.pictures, report.lesions) == (300, table["lesion"].nunique())
     # A patient with two diseases is a case of both.
     assert sum(report.class_lesions.values()) > report.lesions

@@ -18,8 +18,10 @@ from skinai.training.config import default_config
 from skinai.training.fit import Subset, fit_network
 from skinai.training.pretraining import (
     PretrainingConfig,
+    check_pretraining,
     draw_partners,
     find_loss,
+    name_checkpoint,
     pretrain_network,
     read_pretrained,
 )
@@ -38,14 +40,17 @@ def pictures():
     return np.stack([draw_lesion(number, width_px=96, height_px=72) for number in range(16)])
 
 
+def run_pretraining(pictures, path, *, say, **options):
+    config = PretrainingConfig(architecture="efficientnet-lite0", epochs=2, batch_size=8, crop_px=32, seed=3)
+    image_ids = np.array([f"I{number}" for number in range(16)])
+    return pretrain_network(config, pictures, np.arange(16) // 2, image_ids, path, data_hash="d", say=say, **options)
+
+
 @pytest.fixture(scope="module")
 def pretrained(pictures, tmp_path_factory):
     """Weights after two epochs on 16 pictures of eight lesions, and the losses."""
-    path = tmp_path_factory.mktemp("pretrained") / "weights.npz"
-    config = PretrainingConfig(architecture="efficientnet-lite0", epochs=2, batch_size=8, crop_px=32, seed=3)
-    image_ids, said = np.array([f"I{number}" for number in range(16)]), []
-    losses = pretrain_network(config, pictures, np.arange(16) // 2, image_ids, path, data_hash="d", say=said.append)
-    return path, losses, said
+    path, said = tmp_path_factory.mktemp("pretrained") / "weights.npz", []
+    return path, run_pretraining(pictures, path, say=said.append), said
 
 
 def test_the_loss_of_a_network_that_sees_nothing_is_that_of_guessing():
@@ -81,6 +86,47 @@ def test_pretraining_changes_every_layer_but_the_last_and_says_how_far_it_is(pre
         now = network.get_layer(name).get_weights()
         same = all(np.array_equal(old, new) for old, new in zip(weights, now, strict=True))
         assert same == (name == LOGITS)
+
+
+def test_a_pretraining_that_was_interrupted_goes_on_to_the_same_weights(pretrained, pictures, tmp_path):
+    path = tmp_path / "weights.npz"
+
+    def stop(sentence):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_pretraining(pictures, path, say=stop)
+    assert read_pretrained(path).facts["epochs"] == 1
+    with pytest.raises(UsageError, match=r"weights\.checkpoint\.npz belongs to .* give --resume"):
+        check_pretraining(path, resume=False)
+    check_pretraining(path, resume=True)
+    assert run_pretraining(pictures, path, say=str, resume=True) == pytest.approx(pretrained[1], rel=1e-5)
+    whole = read_pretrained(pretrained[0]).weights
+    for name, weights in read_pretrained(path).weights.items():
+        for mine, theirs in zip(weights, whole[name], strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-3, atol=1e-4)
+    assert not name_checkpoint(path).exists()
+    with pytest.raises(UsageError, match=r"weights\.npz exists; name another file"):
+        check_pretraining(path, resume=False)
+    with pytest.raises(UsageError, match="There is no interrupted pre-training"):
+        check_pretraining(path, resume=True)
+
+
+def test_training_says_of_weights_that_their_pretraining_has_not_ended(pictures, small_data, tmp_path, capsys):
+    weights = tmp_path / "weights.npz"
+    command = ["pretrain", "--data", str(small_data), "--architecture", "efficientnet-lite0", "--init", "random"]
+
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("skinai.training.pretraining.save_checkpoint", stop)
+        with pytest.raises(KeyboardInterrupt):
+            main([*command, "--batch-size", "16", "--epochs", "2", "--out", str(weights)])
+    command = ["train", "--data", str(small_data), "--architecture", "efficientnet-lite0", "--init", str(weights)]
+    command += ["--epochs", "1", "--no-test", "--set", "crop_px=[64]", "--out", str(tmp_path / "out")]
+    assert main(command) == 0
+    assert "weights.npz holds the weights after 1 of the 2 epochs of its pre-training." in capsys.readouterr().out
 
 
 def test_training_starts_from_the_file(pretrained, pictures, tmp_path):

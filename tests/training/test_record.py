@@ -19,7 +19,27 @@ def test_a_run_records_configuration_seed_data_commit_and_history(small_model):
     assert run.record["commit"] is None or len(run.record["commit"].rstrip("+")) == 12
     assert run.record["machine"]["cores"] >= 1
     assert run.history["epoch"].tolist() == [1, 2]
-    assert run.best["valid_log_loss"] == run.history["valid_log_loss"].min()
+    assert run.kept["log_loss"] == run.history["valid_log_loss"].min()
+    assert run.record["split"] == "by lesion"
+
+
+def test_the_figures_of_a_run_are_those_of_what_it_kept(small_model, tmp_path):
+    record = json.loads((small_model / "run.json").read_text())
+    record["configuration"]["keep"] = "last"
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    row = "{},1.0,{},0.5,0.5,0.001,1.0\n"
+    head = "epoch,loss,valid_log_loss,valid_accuracy,valid_balanced_accuracy,learning_rate,seconds\n"
+    (tmp_path / "training_log.csv").write_text(head + row.format(1, 0.2) + row.format(2, 0.3))
+    assert (read_run(tmp_path).kept["epoch"], read_run(tmp_path).kept["log_loss"]) == (2, 0.3)
+
+
+@pytest.mark.shipped
+def test_an_ensemble_is_listed_with_its_figures_on_valid(shipped_model, capsys):
+    assert main(["runs", str(shipped_model)]) == 0
+    row = capsys.readouterr().out.splitlines()[1].split()
+    tried = json.loads((shipped_model / "bundle.json").read_text())["calibration"]["tried_on_valid"]
+    best = min(tried, key=lambda row: row["log_loss"])
+    assert row[6:9] == [f"{best[name]:.3f}" for name in ("log_loss", "accuracy", "balanced_accuracy")]
 
 
 def test_runs_are_listed_the_latest_first(small_model, tmp_path, capsys):
