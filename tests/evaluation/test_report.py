@@ -253,6 +253,13 @@ def test_twelve_classes_of_which_none_is_malignant_have_every_figure_but_the_mal
     assert all(np.isnan(report.scores[name].value) for name in set(SCORES) - set(shown))
     assert np.isfinite([one.low for one in [*shown.values(), *report.overall.values()]]).all()
     assert report.as_dict()["intervals"]["method"] == "percentile bootstrap by case"
+    assert (report.pictures, report.lesions) == (300, table["lesion"].nunique())
+    # A patient with two diseases is a case of both.
+    assert sum(report.class_lesions.values()) > report.lesions
+    for kind in ("confusion", "classes", "calibration", "coverage_risk", "subgroups"):
+        assert report.figure(kind).data
+    with pytest.raises(KeyError):
+        report.frame("decision_curve")
 
 
 @pytest.mark.shipped
@@ -263,13 +270,6 @@ def test_under_a_split_by_picture_the_intervals_say_what_they_draw(shipped_model
     table = read_predictions(folder / "predictions_test.csv")
     assert evaluate_table(table, model_name="x").drawn == "picture"
     assert "95 % intervals: bootstrap by picture" in format_report(stored)
-    assert (report.pictures, report.lesions) == (300, table["lesion"].nunique())
-    # A patient with two diseases is a case of both.
-    assert sum(report.class_lesions.values()) > report.lesions
-    for kind in ("confusion", "classes", "calibration", "coverage_risk", "subgroups"):
-        assert report.figure(kind).data
-    with pytest.raises(KeyError):
-        report.frame("decision_curve")
 
 
 def test_a_matrix_of_long_codes_is_higher_and_its_heads_are_turned(photographs, report):
