@@ -294,7 +294,7 @@ def learn_overlay(paths: Sequence[Path], mark: Mark, *, count: int = 600) -> Ove
         seen += 1
     mean = (total / max(seen, 1)).mean(axis=2).astype(np.float32)
     around = cv2.medianBlur(mean.astype(np.uint8), 41).astype(np.float32)
-    cover = np.clip((mean - around - 2) / (255 - around), 0, 1)
+    cover = np.clip((mean - around - 2) / np.maximum(255 - around, 1), 0, 1)
     inside = np.zeros_like(cover)
     left, top, right, bottom = mark
     inside[round(top * height) : round(bottom * height), round(left * width) : round(right * width)] = 1

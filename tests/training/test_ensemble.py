@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from skinai.__main__ import main
@@ -94,6 +95,19 @@ def test_the_command_joins_and_scores_on_valid(members, small_data, tmp_path, ca
     assert not (out / "predictions_test.csv").exists()
     assert main(["evaluate", str(out), "--data", str(small_data), "--purpose", "an ensemble"]) == 0
     assert "| an ensemble |" in (tmp_path / "TEST_LOG.md").read_text()
+
+
+def test_test_pictures_that_cannot_be_read_are_not_counted_as_used(members, small_data, tmp_path):
+    data = shutil.copytree(small_data, tmp_path / "data")
+    split = pd.read_csv(members[0] / "split.csv")
+    image = split.loc[split["subset"] == "test", "image_id"].iloc[-1]
+    next(data.glob(f"*/{image}.jpg")).write_bytes(b"no picture")
+    build_ensemble(members, read_data_folder(data), tmp_path / "out")
+    used = [
+        sum(row["pictures"] for row in json.loads((folder / "dataset.json").read_text())["used"])
+        for folder in (members[0], tmp_path / "out")
+    ]
+    assert used[0] - used[1] == 1
 
 
 @pytest.mark.parametrize("views", [[], ["plain", "plain"], ["sideways"], ["mirrored", "plain"]])

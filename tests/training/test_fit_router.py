@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import encode
 
 from skinai.artefacts import hash_file
+from skinai.data.drawing import draw_lesion
 from skinai.model.perceptron import read_arrays, write_arrays
 from skinai.model.router import CLINICAL, DERMOSCOPY, choose_route
 from skinai.training.gates import fit_perceptron
-from skinai.training.router import set_thresholds
+from skinai.training.router import learn_overlay, set_thresholds
 
 
 def draw(rng, sharpness, index, count=2000):
@@ -34,6 +36,25 @@ def miss(shares, thresholds):
 def miss_at_all(shares):
     steps = np.arange(0.02, 0.91, 0.02)
     return [miss(shares, {DERMOSCOPY: first, CLINICAL: second}) for first in steps for second in steps]
+
+
+def test_a_mark_is_learned_as_if_files_that_cannot_be_read_were_not_there(tmp_path):
+    """Photographs with a white line, and a white field that is no line: what is learned is the line."""
+    paths = []
+    for number in range(8):
+        picture = draw_lesion(number, width_px=320, height_px=240)
+        picture[210:218, 10:90] = picture[:80, 200:] = 255
+        paths.append(tmp_path / f"{number}.png")
+        paths[-1].write_bytes(encode(picture, "PNG"))
+    broken = [tmp_path / f"broken {number}.png" for number in range(8)]
+    for path in broken:
+        path.write_bytes(b"no picture")
+    mark = (0.0, 0.75, 0.4, 1.0)
+    learned = learn_overlay([*paths, *broken], mark)
+    np.testing.assert_array_equal(learned.cover, learn_overlay(paths, mark).cover)
+    laid = learned.lay_over(np.zeros((240, 320, 3), np.uint8))
+    assert laid[211:217, 12:88].min() > 200
+    assert laid[:80, 200:].max() == 0
 
 
 def test_they_keep_what_is_wanted_and_none_that_keep_it_tell_more(shares):

@@ -88,10 +88,12 @@ def test_pretraining_changes_every_layer_but_the_last_and_says_how_far_it_is(pre
         assert same == (name == LOGITS)
 
 
-def test_a_pretraining_that_was_interrupted_goes_on_to_the_same_weights(pretrained, pictures, tmp_path):
+def test_a_pretraining_that_was_interrupted_is_told_and_goes_on_to_the_same_weights(
+    pretrained, pictures, small_data, tmp_path, capsys, monkeypatch
+):
     path = tmp_path / "weights.npz"
 
-    def stop(sentence):
+    def stop(*arguments, **options):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -99,6 +101,11 @@ def test_a_pretraining_that_was_interrupted_goes_on_to_the_same_weights(pretrain
     assert read_pretrained(path).facts["epochs"] == 1
     with pytest.raises(UsageError, match=r"weights\.checkpoint\.npz belongs to .* give --resume"):
         check_pretraining(path, resume=False)
+    train = ["train", "--data", str(small_data), "--architecture", "efficientnet-lite0", "--init", str(path)]
+    with monkeypatch.context() as patch:
+        patch.setattr("skinai.training.run.load_run_data", stop)  # it has been told by then
+        assert main([*train, "--out", str(tmp_path / "out")]) == 130
+    assert "weights.npz holds the weights after 1 of the 2 epochs of its pre-training." in capsys.readouterr().out
     check_pretraining(path, resume=True)
     assert run_pretraining(pictures, path, say=str, resume=True) == pytest.approx(pretrained[1], rel=1e-5)
     whole = read_pretrained(pretrained[0]).weights
@@ -110,22 +117,6 @@ def test_a_pretraining_that_was_interrupted_goes_on_to_the_same_weights(pretrain
         check_pretraining(path, resume=False)
     with pytest.raises(UsageError, match="There is no interrupted pre-training"):
         check_pretraining(path, resume=True)
-
-
-def test_training_says_of_weights_that_their_pretraining_has_not_ended(pictures, small_data, tmp_path, capsys):
-    weights = tmp_path / "weights.npz"
-    command = ["pretrain", "--data", str(small_data), "--architecture", "efficientnet-lite0", "--init", "random"]
-
-    def stop(*arguments):
-        raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("skinai.training.pretraining.save_checkpoint", stop)
-        assert main([*command, "--batch-size", "16", "--epochs", "2", "--out", str(weights)]) == 130
-    command = ["train", "--data", str(small_data), "--architecture", "efficientnet-lite0", "--init", str(weights)]
-    command += ["--epochs", "1", "--no-test", "--set", "crop_px=[64]", "--out", str(tmp_path / "out")]
-    assert main(command) == 0
-    assert "weights.npz holds the weights after 1 of the 2 epochs of its pre-training." in capsys.readouterr().out
 
 
 def test_training_starts_from_the_file(pretrained, pictures, tmp_path):
