@@ -281,14 +281,14 @@ def find_leaks(split: pd.DataFrame) -> list[str]:
     return sorted(leaks)
 
 
-def unite_lesions(table: pd.DataFrame, near_duplicates: Iterable[tuple[str, str]]) -> dict[str, str]:
+def unite_lesions(table: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Return the group of every lesion: the smallest lesion id among those joined by pairs of pictures.
 
     Parameters
     ----------
     table : DataFrame
         With `image_id` and `lesion_id`.
-    near_duplicates : pairs of image_id
+    pairs : pairs of image_id
         Pairs naming unknown pictures are passed over.
     """
     parent = {lesion: lesion for lesion in table["lesion_id"]}
@@ -299,7 +299,7 @@ def unite_lesions(table: pd.DataFrame, near_duplicates: Iterable[tuple[str, str]
             lesion = parent[lesion]
         return lesion
 
-    for a, b in near_duplicates:
+    for a, b in pairs:
         if a in lesion_of and b in lesion_of:
             first, second = sorted((root(lesion_of[a]), root(lesion_of[b])))
             parent[second] = first

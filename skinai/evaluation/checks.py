@@ -350,7 +350,8 @@ def _error_by_chance(probabilities: np.ndarray) -> float:
     rng = np.random.default_rng(SEED)
     drawn = rng.random((_CHANCE_DRAWS, len(probabilities), 1)) > probabilities.cumsum(axis=1)[None, :, :-1]
     right = drawn.sum(axis=2) == probabilities.argmax(axis=1)
-    return float(np.quantile(metrics.calibration_errors(right, probabilities.max(axis=1)), 0.975))
+    errors = metrics.expected_calibration_error(right, probabilities.max(axis=1), np.ones(right.shape))
+    return float(np.quantile(errors, 0.975))
 
 
 def _check_gap(report: EvaluationReport, valid: pd.DataFrame | None) -> tuple[str, str]:

@@ -276,7 +276,7 @@ def expected_calibration_error(
 
     Parameters
     ----------
-    right : ndarray of shape (n,), bool
+    right : ndarray of shape (n,) or that of `weights`, bool
         Whether the top class is the truth.
     probability : ndarray of shape (n,)
         Of the top class.
@@ -288,29 +288,9 @@ def expected_calibration_error(
     -------
     ndarray of shape (...)
     """
-    gaps = np.asarray(weights, dtype=np.float64) @ (_bin(probability, bins) * (right - probability)[:, None])
+    place = np.minimum((probability * bins).astype(int), bins - 1)
+    gaps = (np.asarray(weights, dtype=np.float64) * (right - probability)) @ np.eye(bins)[place]
     return divide(np.abs(gaps).sum(axis=-1), np.asarray(weights).sum(axis=-1))
-
-
-def calibration_errors(right: np.ndarray, probability: np.ndarray, *, bins: int = 15) -> np.ndarray:
-    """Return the error of :func:`expected_calibration_error` for several outcomes of the same probabilities.
-
-    Parameters
-    ----------
-    right : ndarray of shape (outcomes, n), bool
-    probability : ndarray of shape (n,)
-    bins : int
-
-    Returns
-    -------
-    ndarray of shape (outcomes,)
-    """
-    return np.abs((right - probability) @ _bin(probability, bins)).sum(axis=1) / len(probability)
-
-
-def _bin(probability: np.ndarray, bins: int) -> np.ndarray:
-    """Return in which of the bins of equal width each probability lies, ones in shape (n, bins)."""
-    return np.eye(bins)[np.minimum((probability * bins).astype(int), bins - 1)]
 
 
 def _by_score(

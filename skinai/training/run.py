@@ -24,7 +24,7 @@ from skinai.data.drawing import draw_lesion
 from skinai.data.images import FrameRule, frame_picture
 from skinai.data.metadata import DataFolder, Remark
 from skinai.data.predictions import GATE_COLUMN, build_predictions, read_predictions, write_predictions
-from skinai.data.split import SPLIT_FILE, check_split, read_near_duplicates, read_split
+from skinai.data.split import SPLIT_FILE, SUBSETS, check_split, read_near_duplicates, read_split
 from skinai.data.summary import DATASET_FILE, build_summary
 from skinai.data.tables import listed
 from skinai.errors import DataError, UsageError
@@ -83,7 +83,6 @@ One row for each time that a model answered for `test`. A model is shown `test` 
 """
 PROBE_SEED = 7
 _WITHOUT_A_CLASS = {
-    "train": "",
     "valid": "its probabilities are not checked before test",
     "test": "the report says nothing of it",
 }
@@ -564,14 +563,14 @@ def tell_absent_classes(run: RunData, data: DataFolder, split: pd.DataFrame) -> 
     rows = data.present.merge(split[["image_id", "subset"]], on="image_id")
     rows = rows[~rows["image_id"].isin(run.unreadable)]
     remarks = []
-    for subset, loss in _WITHOUT_A_CLASS.items():
+    for subset in SUBSETS:
         seen = set(rows.loc[rows["subset"] == subset, "dx"])
         absent = [code for code in data.labels.codes if code not in seen]
+        sentence = f"The split leaves no readable picture of {listed(absent)} in {subset}"
         if absent and subset == "train":
-            raise DataError(f"The split leaves no readable picture of {listed(absent)} in train.")
+            raise DataError(f"{sentence}.")
         if absent:
-            sentence = f"The split leaves no readable picture of {listed(absent)} in {subset}: {loss}."
-            remarks.append(Remark("class_absent", sentence, len(absent)))
+            remarks.append(Remark("class_absent", f"{sentence}: {_WITHOUT_A_CLASS[subset]}.", len(absent)))
     return replace(run, remarks=(*run.remarks, *remarks))
 
 

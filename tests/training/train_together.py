@@ -5,25 +5,25 @@ import json
 import sys
 import tempfile
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
+
+import pytest
 
 from skinai.training.peers import open_peers
 
 
 def main():
+    sys.path.insert(0, str(Path(__file__).parents[1]))
     peers = open_peers("mpi")
+    from conftest import shorten_lite0
+
     from skinai.data.metadata import read_data_folder
     from skinai.data.split import split_lesions
-    from skinai.model.architectures import ARCHITECTURES, build_inverted_residuals
-    from skinai.model.efficientnet_lite import LITE0
     from skinai.training.config import default_config
     from skinai.training.fit import configured_architecture, fit_network
     from skinai.training.run import as_subset, load_run_data
 
-    # Four blocks take a quarter of the time.
-    short = replace(LITE0, plan=((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 1, 6, 40, 2)))
-    ARCHITECTURES[LITE0.name] = replace(ARCHITECTURES[LITE0.name], build=partial(build_inverted_residuals, short))
+    shorten_lite0(pytest.MonkeyPatch())
     data = read_data_folder(Path(sys.argv[1]))
     config = replace(
         default_config("efficientnet-lite0"),
