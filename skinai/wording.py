@@ -876,8 +876,8 @@ SOURCE_REMARK = (
     "much worse (DermaSense reports .803 balanced accuracy on HAM10000 and .453 on the rest of ISIC 2019)."
 )
 HOLDOUT_REMARK = (
-    "Every look at the holdout pictures is logged in models/TEST_LOG.md; the default ensemble is the second of two "
-    "candidates of its kind that were shown them, so its figures are flattered a little."
+    "Every look at an answer for holdout pictures is logged in models/TEST_LOG.md; the default ensemble is the "
+    "second of two candidates of its kind that were shown them, so its figures are flattered a little."
 )
 SKIN_TONE_REMARK = "No skin-tone label exists in HAM10000; nothing here says how the model does on dark skin."
 METHOD_REMARK = (
