@@ -92,7 +92,9 @@ def ask_for_pictures(bundle: Bundle, *, photographs: bool) -> list[GivenPicture]
     # The browser asks for the camera as soon as the widget is there, so it is there only once it is wanted.
     if not st.toggle(wording.CAMERA_TOGGLE, key="camera_on"):
         return []
-    file = st.camera_input(wording.CAMERA_LABEL, key="camera")
+    # With a resolution the widget opens the camera once. Without one it opens it again as soon as it knows its width: a
+    # press in between takes nothing, and the picture is as small as the screen shows it.
+    file = st.camera_input(wording.CAMERA_LABEL, key="camera", resolution="1080p")
     return _decode([file.getvalue()]) if file is not None else []
 
 

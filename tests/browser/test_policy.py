@@ -17,6 +17,14 @@ window.refused = []
 document.addEventListener("securitypolicyviolation", (event) =>
   window.refused.push(`${event.effectiveDirective} ${event.blockedURI}`))
 """
+WATCH_CAMERA = """
+window.opened = []
+const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices)
+navigator.mediaDevices.getUserMedia = (wanted) => {
+    window.opened.push(wanted)
+    return open(wanted)
+}
+"""
 PASTE = """(box, content) => {
     const bytes = Uint8Array.from(atob(content), letter => letter.charCodeAt(0))
     const clipboard = new DataTransfer()
@@ -88,6 +96,7 @@ def test_a_batch_with_its_table_and_download(page, server):
 
 
 def test_the_camera_and_nothing_else_of_the_visitors_device(page, server):
+    page.add_init_script(WATCH_CAMERA)
     open_page(page, server)
     page.get_by_text("The camera", exact=True).click()
     page.get_by_text(wording.CAMERA_TOGGLE).click()
@@ -95,6 +104,9 @@ def test_the_camera_and_nothing_else_of_the_visitors_device(page, server):
     page.get_by_role("button", name="Take Photo").click()
     page.get_by_role("button", name="Clear photo").wait_for()
     page.get_by_text(wording.REFUSED_TITLE).first.wait_for()
+    # Opened once: a camera that is opened anew as soon as it shows something takes no picture in between.
+    assert page.evaluate("window.opened") == [{"video": {"height": {"ideal": 1080}, "facingMode": "user"}}]
+    assert page.get_by_alt_text("Snapshot").evaluate("picture => picture.naturalHeight") == 1080
     allowed = page.evaluate("document.featurePolicy.allowedFeatures()")
     assert "camera" in allowed
     assert not {"microphone", "geolocation", "usb"} & set(allowed)
