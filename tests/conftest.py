@@ -10,10 +10,11 @@ import itertools
 import os
 import shutil
 import socket
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -242,7 +243,8 @@ def gated_model(small_model: Path, small_data: Path, build_once: BuildOnce) -> P
             (photographs / f"{number:03d}.jpg").write_bytes(encode(picture))
         (photographs / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
         model = shutil.copytree(small_model, folder / "gated" / "small")
-        assert main(["gates", str(model), "--data", str(small_data), "--unlike", str(photographs)]) == 0
+        with draw_smaller_examples():
+            assert main(["gates", str(model), "--data", str(small_data), "--unlike", str(photographs)]) == 0
 
     return build_once("gated", fill) / "gated" / "small"
 
@@ -272,6 +274,20 @@ def lesion() -> np.ndarray:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep decoded pictures of tests out of the user's cache."""
     os.environ["SKINAI_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _installed_packages_once() -> Iterator[None]:
+    """Have Streamlit look once for packages with components, and not for every app that a test starts."""
+    if "streamlit" not in sys.modules:
+        yield
+        return
+    from streamlit.components.v2 import manifest_scanner
+
+    with pytest.MonkeyPatch.context() as patch:
+        name = "scan_component_manifests"
+        patch.setattr(manifest_scanner, name, cache(getattr(manifest_scanner, name)))
+        yield
 
 
 def make_predictions(truths, *, mel, **columns) -> pd.DataFrame:
@@ -423,6 +439,16 @@ def holdout_photographs() -> list[Path]:
         pytest.skip("the clinical photographs are not at hand")
     split = read_split(models_folder() / CLINICAL_MODEL / "split.csv")
     return [data / name for name in split.loc[split["subset"] == "test", "image_id"][::8]]
+
+
+@contextlib.contextmanager
+def draw_smaller_examples() -> Iterator[None]:
+    """Have gates and routers fitted on lesions of 300 px in place of 600, which the small model sees at 128."""
+    from skinai.training import gates
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gates, "draw_lesion", partial(draw_lesion, width_px=300, height_px=225))
+        yield
 
 
 def shorten_lite0(patch: pytest.MonkeyPatch) -> None:

@@ -287,8 +287,8 @@ def test_efficientnet_trains_from_weights_of_its_own_without_the_weights_package
     """Random ones, trained on pictures without their diagnoses, then with."""
     shorten_lite0(monkeypatch)
     out, weights = tmp_path / "model", tmp_path / "weights.npz"
-    network = ["--data", str(small_data), "--architecture", "efficientnet-lite0", "--epochs", "1"]
-    arguments = ["pretrain", *network, "--init", "random", "--batch-size", "16", "--out", str(weights)]
+    network = ["--data", str(small_data), "--architecture", "efficientnet-lite0", "--epochs", "1", "--batch-size", "17"]
+    arguments = ["pretrain", *network, "--init", "random", "--out", str(weights)]
     assert main(arguments) == 0
     assert main(["train", *network, "--init", str(weights), "--no-test", "--out", str(out)]) == 0
     facts = json.loads((out / "bundle.json").read_text())

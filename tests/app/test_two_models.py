@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import encode
+from conftest import draw_smaller_examples, encode
 from streamlit.testing.v1 import AppTest
 
 from skinai import wording
@@ -28,7 +28,8 @@ def clinical_model(three_class_model, small_model, small_data, build_once):
         data = three_class_model.parents[1] / "photographs"
         command = ["router", str(model), "--data", str(data), "--table", str(data / "photographs.csv")]
         command += ["--dermoscopy", str(small_data), "--dermoscopy-model", str(small_model)]
-        assert main(command) == 0
+        with draw_smaller_examples():
+            assert main(command) == 0
 
     return build_once("two", fill) / "models" / "clinical"
 

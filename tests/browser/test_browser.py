@@ -107,16 +107,44 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture
-def page(browser, server):
-    """A fresh visitor who notes every request that leaves this machine."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    page.outside = []
-    local = (server, server.replace("http", "ws"), "data:", "blob:")
-    page.on("request", lambda request: request.url.startswith(local) or page.outside.append(request.url))
+@pytest.fixture(scope="module")
+def visit(browser):
+    """A function that opens an empty page for somebody whose browser has kept the files of the visits before.
+
+    Each page is a visit of its own all the same; a browser that has kept nothing works for seconds before it shows one.
+    """
+    contexts = {}
+
+    def open_tab(width=1280, height=900):
+        if (width, height) not in contexts:
+            contexts[width, height] = browser.new_context(viewport={"width": width, "height": height})
+        return contexts[width, height].new_page()
+
+    yield open_tab
+    for context in contexts.values():
+        context.close()
+
+
+def stay_here(page, address):
+    """Yield the page, and find afterwards that none of its requests left this machine."""
+    outside = []
+    local = (address, address.replace("http", "ws"), "data:", "blob:")
+    page.on("request", lambda request: request.url.startswith(local) or outside.append(request.url))
     yield page
-    assert page.outside == []
+    page.close()
+    assert outside == []
+
+
+@pytest.fixture
+def page(visit, server):
+    yield from stay_here(visit(), server)
+
+
+@pytest.fixture
+def newcomer(browser, server):
+    """The page of somebody whose browser has kept nothing."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    yield from stay_here(context.new_page(), server)
     context.close()
 
 
@@ -131,16 +159,25 @@ def wait_for(page, condition, argument=None):
     """Wait until a script says that something is so; the pages' own policy refuses what Playwright would do for it."""
     deadline = time.monotonic() + PATIENCE_S
     while not page.evaluate(condition, argument):
-        assert time.monotonic() < deadline, condition
+        assert time.monotonic() < deadline, (condition, page.url)
         page.wait_for_timeout(50)
 
 
+def choose_section(page, name):
+    """Press the name of a part of the page, and wait until the page is that part."""
+    page.get_by_role("radio", name=name, exact=True).click()
+    wait_for(page, "name => [...new URLSearchParams(location.search).values()].includes(name)", name)
+    wait_for(page, "() => document.querySelector('[data-testid=stApp]').dataset.testScriptState === 'notRunning'")
+
+
 def fits_a_phone(page):
-    """Wait until nothing is wider than a phone of 390 px, once the page has had a moment to lay itself out."""
-    page.wait_for_timeout(800)
-    wait_for(page, "() => document.documentElement.scrollWidth <= 390")
+    """Wait until nothing is wider than a phone of 390 px in either scheme, each after a moment to be laid out."""
     charts = "[...document.querySelectorAll('.js-plotly-plot')]"
-    wait_for(page, f"() => {charts}.every(chart => chart.getBoundingClientRect().right <= 391)")
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_timeout(800)
+        wait_for(page, "() => document.documentElement.scrollWidth <= 390")
+        wait_for(page, f"() => {charts}.every(chart => chart.getBoundingClientRect().right <= 391)")
 
 
 def upload(page, content, name="lesion.jpg"):
@@ -240,17 +277,17 @@ def test_a_deep_link_has_notice_and_fingerprint(page, server, path):
     page.get_by_text(wording.NOTICE, exact=True).first.wait_for(state="visible")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", PATHS)
-def test_no_page_overflows_a_phone(browser, server, path, scheme):
-    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme)
-    page = context.new_page()
+def test_no_page_overflows_a_phone(visit, server, path):
+    page = visit(390, 844)
     page.goto(f"{server}/{path}")
     page.get_by_text("fingerprint", exact=False).first.wait_for()
-    wait_for(page, "() => document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-    background = page.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor")
-    context.close()
-    assert background == {"light": "rgb(255, 255, 255)", "dark": "rgb(13, 17, 23)"}[scheme]
+    background = "colour => getComputedStyle(document.querySelector('.stApp')).backgroundColor === colour"
+    for scheme, colour in {"light": "rgb(255, 255, 255)", "dark": "rgb(13, 17, 23)"}.items():
+        page.emulate_media(color_scheme=scheme)
+        wait_for(page, background, colour)
+        wait_for(page, "() => document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    page.close()
 
 
 def test_two_visitors_never_see_each_others_picture(browser, server):
@@ -445,13 +482,13 @@ def test_the_report_card_is_there_within_2_seconds_without_any_picture(browser, 
     assert min(seconds) < 2, seconds
 
 
-def test_the_report_cards_first_section_needs_no_chart_library(page, server):
+def test_the_report_cards_first_section_needs_no_chart_library(newcomer, server):
     """On a slow processor it alone takes some .7 s."""
     fetched = []
-    page.on("request", lambda request: fetched.append(request.url))
-    page.goto(f"{server}/report")
-    page.get_by_role("img", name=re.compile("^F1 of each diagnosis")).wait_for()
-    page.wait_for_load_state("networkidle")
+    newcomer.on("request", lambda request: fetched.append(request.url))
+    newcomer.goto(f"{server}/report")
+    newcomer.get_by_role("img", name=re.compile("^F1 of each diagnosis")).wait_for()
+    newcomer.wait_for_load_state("networkidle")
     assert any("/static/js/" in url for url in fetched)
     assert not [url for url in fetched if "Plotly" in url]
 
@@ -462,19 +499,19 @@ def read(server, path):
         return answer.read().decode()
 
 
-def test_a_deep_link_connects_without_looking_for_the_server_elsewhere(page, server):
+def test_a_deep_link_connects_without_looking_for_the_server_elsewhere(newcomer, server):
     asked = []
-    page.on("request", lambda request: asked.append(request.url.removeprefix(server)))
-    page.on("websocket", lambda socket: asked.append(socket.url.partition("://")[2].partition("/")[2]))
-    page.goto(f"{server}/about")
-    page.get_by_text("fingerprint").last.wait_for(state="attached")
+    newcomer.on("request", lambda request: asked.append(request.url.removeprefix(server)))
+    newcomer.on("websocket", lambda socket: asked.append(socket.url.partition("://")[2].partition("/")[2]))
+    newcomer.goto(f"{server}/about")
+    newcomer.get_by_text("fingerprint").last.wait_for(state="attached")
     own = [url for url in asked if "_stcore" in url]
     assert "_stcore/stream" in own
     assert {"/_stcore/health", "/_stcore/host-config"} <= set(own), "what this installation allows is not asked"
     assert not [url for url in own if url.startswith("/about")]
-    page.get_by_role("link", name="Batch").first.click()
-    page.wait_for_url(f"{server}/batch")
-    page.get_by_text(wording.BATCH_EMPTY).wait_for()
+    newcomer.get_by_role("link", name="Batch").first.click()
+    newcomer.wait_for_url(f"{server}/batch")
+    newcomer.get_by_text(wording.BATCH_EMPTY).wait_for()
 
 
 def test_every_page_has_the_browser_fetch_the_chart_library_at_once(server):
@@ -487,14 +524,14 @@ def test_every_page_has_the_browser_fetch_the_chart_library_at_once(server):
         assert len(answer.read()) == int(answer.headers["content-length"]) > 1_000_000
 
 
-def test_the_report_card_has_the_browser_fetch_its_elements_at_once(page, server):
+def test_the_report_card_has_the_browser_fetch_its_elements_at_once(newcomer, server):
     named = re.findall(r'<link rel="modulepreload" crossorigin href="\.(/static/js/[^"]+)">', read(server, "/report"))
     assert {"Html", "ButtonGroup"} <= {path.split("/")[-1].split(".")[0] for path in named}
     fetched = []
-    page.on("request", lambda request: fetched.append(request.url.removeprefix(server)))
-    page.goto(f"{server}/report")
-    page.get_by_text("fingerprint").last.wait_for()
-    page.wait_for_load_state("networkidle")
+    newcomer.on("request", lambda request: fetched.append(request.url.removeprefix(server)))
+    newcomer.goto(f"{server}/report")
+    newcomer.get_by_text("fingerprint").last.wait_for()
+    newcomer.wait_for_load_state("networkidle")
     assert set(named) <= set(fetched)
     told = set(re.findall(r"/static/js/[\w.-]+\.js", read(server, "/report")))
     assert {url for url in fetched if url.endswith(".js")} <= told, "something is asked for only when it comes up"
@@ -577,14 +614,15 @@ def test_the_threshold_is_moved_by_keyboard_and_the_figures_follow(page, server)
     assert "Sensitivity" in table.inner_text()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", list(wording.SECTION_NAMES))
-def test_no_section_of_the_report_card_overflows_a_phone(browser, server, name, scheme):
-    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme)
-    page = context.new_page()
-    open_section(page, server, name)
+def test_no_section_of_the_report_card_overflows_a_phone(visit, server):
+    page = visit(390, 844)
+    first, *others = wording.SECTION_NAMES
+    open_section(page, server, first)
     fits_a_phone(page)
-    context.close()
+    for name in others:
+        choose_section(page, wording.SECTION_NAMES[name])
+        fits_a_phone(page)
+    page.close()
 
 
 def test_the_zip_from_the_page_opens_offline(page, server, browser, tmp_path):

@@ -4,7 +4,7 @@ import time
 from urllib.parse import parse_qs, quote_plus, urlsplit
 
 import pytest
-from test_browser import browser, fits_a_phone, pytestmark, start_server, wait_for  # noqa: F401
+from test_browser import browser, choose_section, fits_a_phone, pytestmark, start_server, visit, wait_for  # noqa: F401
 
 from skinai import wording
 
@@ -20,11 +20,10 @@ def with_real_data(real_data):
 
 
 @pytest.fixture
-def page(browser):  # noqa: F811
-    context = browser.new_context(viewport={"width": 1280, "height": 1400})
-    page = context.new_page()
+def page(visit):  # noqa: F811
+    page = visit(1280, 1400)
     yield page
-    context.close()
+    page.close()
 
 
 def open_page(page, address, query=""):
@@ -61,7 +60,7 @@ def totals(page):
     return page.get_by_text("lesions.").first.inner_text()
 
 
-def test_a_click_on_a_bar_filters_every_other_chart_and_is_kept_in_the_address(page, with_data):
+def test_a_click_on_a_bar_filters_every_other_chart_and_is_kept_in_the_address(browser, page, with_data):  # noqa: F811
     open_page(page, with_data)
     assert totals(page).startswith("84 pictures of 56 lesions.")
     click_bar(page, 0, 4)
@@ -71,7 +70,7 @@ def test_a_click_on_a_bar_filters_every_other_chart_and_is_kept_in_the_address(p
     assert "Melanoma" in chips(page)[0]
     assert parse_qs(urlsplit(page.url).query)["filter"] == ["Diagnosis: Melanoma"]
     # The same address shows the same view to somebody else.
-    other = page.context.browser.new_context().new_page()
+    other = browser.new_context().new_page()
     open_page(other, with_data, "?" + urlsplit(page.url).query)
     other.get_by_text("12 pictures of 8 lesions.").wait_for()
     wait_for_chips(other, 1)
@@ -110,15 +109,16 @@ def test_the_gallery_shows_pages_of_small_pictures(page, with_data):
     assert page.evaluate("Math.max(...[...document.querySelectorAll('figure img')].map(e => e.src.length))") < 40_000
 
 
-@pytest.mark.parametrize("section", ["overview", "columns", "gallery", "audit", "split"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_section_overflows_a_phone(browser, with_data, section, scheme):  # noqa: F811
-    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme)
-    page = context.new_page()
-    page.goto(f"{with_data}/data?part={quote_plus(wording.EXPLORER_SECTIONS[section])}")
+def test_no_section_overflows_a_phone(visit, with_data):  # noqa: F811
+    page = visit(390, 844)
+    first, *others = wording.EXPLORER_SECTIONS.values()
+    page.goto(f"{with_data}/data?part={quote_plus(first)}")
     page.get_by_text("fingerprint").last.wait_for()
     fits_a_phone(page)
-    context.close()
+    for section in others:
+        choose_section(page, section)
+        fits_a_phone(page)
+    page.close()
 
 
 def watch(page):

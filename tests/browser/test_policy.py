@@ -3,11 +3,10 @@
 import base64
 import re
 from pathlib import Path
-from urllib.parse import quote_plus
 
 import pytest
 from conftest import encode
-from test_browser import browser, open_page, pytestmark, start_server, upload, wait_for  # noqa: F401
+from test_browser import browser, choose_section, open_page, pytestmark, start_server, upload, visit, wait_for  # noqa: F401
 
 from skinai import wording
 from skinai.data.drawing import draw_lesion
@@ -40,16 +39,15 @@ def server(small_data):
 
 
 @pytest.fixture
-def page(browser):  # noqa: F811
-    """A visitor whose browser notes what the policy refuses."""
-    context = browser.new_context(viewport={"width": 1280, "height": 1400})
-    page = context.new_page()
+def page(visit):  # noqa: F811
+    """A visit whose browser notes what the policy refuses."""
+    page = visit(1280, 1400)
     page.add_init_script(WATCH)
     page.complaints = []
     page.on("console", lambda one: "Content Security Policy" in one.text and page.complaints.append(one.text))
     page.on("pageerror", lambda error: page.complaints.append(str(error)))
     yield page
-    context.close()
+    page.close()
 
 
 def assert_nothing_is_refused(page):
@@ -113,18 +111,23 @@ def test_the_camera_and_nothing_else_of_the_visitors_device(page, server):
     assert_nothing_is_refused(page)
 
 
-SECTIONS = [
-    *(f"report?section={quote_plus(wording.SECTION_NAMES[name])}" for name in ("mistakes", "curves", "thresholds")),
-    *(f"data?part={quote_plus(wording.EXPLORER_SECTIONS[name])}" for name in ("overview", "gallery", "audit")),
-]
-
-
-@pytest.mark.parametrize("path", ["about", "report", *SECTIONS])
-def test_every_other_page_and_section(page, server, path):
+@pytest.mark.parametrize(
+    ("path", "sections"),
+    [
+        ("about", []),
+        ("report", [wording.SECTION_NAMES[name] for name in ("mistakes", "curves", "thresholds")]),
+        ("data", [wording.EXPLORER_SECTIONS[name] for name in ("gallery", "audit")]),
+    ],
+)
+def test_every_other_page_and_section(page, server, path, sections):
     page.goto(f"{server}/{path}")
     page.get_by_text("fingerprint").last.wait_for(state="attached")
     page.wait_for_load_state("networkidle")
     assert_nothing_is_refused(page)
+    for section in sections:
+        choose_section(page, section)
+        page.wait_for_timeout(500)
+        assert_nothing_is_refused(page)
 
 
 def test_what_is_not_of_this_server_does_not_run_and_nobody_else_is_told(page, server):
