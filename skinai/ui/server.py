@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from streamlit import config, file_util
+from streamlit.components.v2 import manifest_scanner
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.starlette import App
 from streamlit.web.server.starlette import starlette_server
@@ -74,6 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
         if not Path(file).is_file():
             parser.error(f"There is no {file}, which STREAMLIT_SECRETS_FILES names.")
     send_at_once()
+    pass_by_components()
     App(options.script.resolve(), lifespan=_look_after, middleware=middleware).run(config=settings)
 
 
@@ -127,6 +129,15 @@ def send_at_once() -> None:
         return listening
 
     starlette_server._bind_socket = bind_without_delay
+
+
+def pass_by_components() -> None:
+    """Have the server not look through all installed packages for components of Streamlit.
+
+    The pages bring their one themselves. Streamlit would read the facts of each package at every start, a third of a
+    second, and serve the files of whichever says that it has a component.
+    """
+    manifest_scanner.scan_component_manifests = lambda max_workers=None: []
 
 
 class PagesFromMemory:

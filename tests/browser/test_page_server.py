@@ -5,10 +5,12 @@ The quota of a visit is set to 24 MB and 6 files, so that a test can reach it. N
 
 import contextlib
 import http.client
+import inspect
 import os
 import re
 import shutil
 import subprocess
+import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +21,7 @@ import requests
 from conftest import ROOT, free_port
 from loopback import running
 from page_visitor import Visit, form, open_connection
+from streamlit.components.v2 import manifest_scanner
 from test_browser import start_server
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -42,8 +45,32 @@ OPENSSL = shutil.which("openssl")
 
 
 @pytest.fixture(scope="module")
-def server():
-    names = {"STREAMLIT_SERVER_ALLOWED_HOSTS": f"localhost 127.0.0.1 {PUBLIC}"}
+def stranger(tmp_path_factory):
+    """A folder with an installed package that brings a component for Streamlit."""
+    folder = tmp_path_factory.mktemp("site")
+    files = {
+        "streamlit_stranger/__init__.py": "",
+        "streamlit_stranger/pyproject.toml": """
+            [project]
+            name = "streamlit-stranger"
+            version = "1.0"
+            [[tool.streamlit.component.components]]
+            name = "x"
+            asset_dir = "assets"
+        """,
+        "streamlit_stranger/assets/told.js": "told",
+        "streamlit_stranger-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: streamlit-stranger\nVersion: 1.0\n",
+    }
+    listed = "".join(f"{name},,\n" for name in files)
+    for name, content in {**files, "streamlit_stranger-1.0.dist-info/RECORD": listed}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(textwrap.dedent(content))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(stranger):
+    names = {"STREAMLIT_SERVER_ALLOWED_HOSTS": f"localhost 127.0.0.1 {PUBLIC}", "PYTHONPATH": str(stranger)}
     yield from start_server(names, command=("-c", SMALL, "app.py"))
 
 
@@ -96,6 +123,14 @@ def test_the_front_end_out_of_memory_has_the_headers_too(server):
 
 def test_a_picture_is_not_to_be_kept(server):
     assert requests.get(f"{server}/media/absent.jpg", timeout=PATIENCE_S).headers["cache-control"] == "no-store"
+
+
+def test_components_of_other_packages_are_not_served(server, stranger, monkeypatch):
+    monkeypatch.syspath_prepend(stranger)
+    found = [one.name for one, _ in inspect.unwrap(manifest_scanner.scan_component_manifests)()]
+    assert "streamlit-stranger" in found, "Streamlit would not find it either"
+    path = "/_stcore/bidi-components/streamlit-stranger.x/told.js"
+    assert requests.get(server + path, timeout=PATIENCE_S).status_code == 404
 
 
 @pytest.mark.parametrize(
