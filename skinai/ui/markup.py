@@ -15,6 +15,12 @@ import pandas as pd
 from skinai.evaluation.figures import NAMES, Palette
 
 _LINE = "1px solid rgba(127,127,127,.35)"
+# Once for all tables of a page: the front end looks through each attribute of each cell.
+STYLE = (
+    "<style>.skinai-table{width:100%;border-collapse:collapse;font-size:.95rem}"
+    f".skinai-table th,.skinai-table td{{padding:.4rem .5rem;text-align:left;vertical-align:top;border-bottom:{_LINE}}}"
+    ".skinai-table tbody th{font-weight:inherit}</style>"
+)
 
 
 def write_heading(text: str) -> str:
@@ -62,7 +68,7 @@ def _write_card(name: str, meaning: str, figure: str, below: Iterable[str]) -> s
 
 
 def write_table(table: pd.DataFrame, *, alt: str) -> str:
-    """Return all rows of a small table, which wraps on a phone and can be read aloud.
+    """Return all rows of a small table, which wraps on a phone and can be read aloud; `STYLE` has to come before it.
 
     Parameters
     ----------
@@ -71,17 +77,14 @@ def write_table(table: pd.DataFrame, *, alt: str) -> str:
     alt : str
         What the table shows.
     """
-    cell = f"padding:.4rem .5rem;text-align:left;vertical-align:top;border-bottom:{_LINE}"
-    head = "".join(f'<th scope="col" style="{cell}">{html.escape(str(name))}</th>' for name in table.columns)
+    head = "".join(f'<th scope="col">{html.escape(str(name))}</th>' for name in table.columns)
     rows = []
     for first, *others in table.itertuples(index=False):
-        cells = "".join(f'<td style="{cell}">{html.escape(_say(one))}</td>' for one in others)
-        name = f'<th scope="row" style="{cell};font-weight:inherit">{html.escape(_say(first))}</th>'
-        rows.append(f"<tr>{name}{cells}</tr>")
+        cells = "".join(f"<td>{html.escape(_say(one))}</td>" for one in others)
+        rows.append(f'<tr><th scope="row">{html.escape(_say(first))}</th>{cells}</tr>')
     return (
-        f'<div style="overflow-x:auto;margin-bottom:1rem"><table aria-label="{html.escape(alt)}" '
-        f'style="width:100%;border-collapse:collapse;font-size:.95rem"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
+        f'<div style="overflow-x:auto;margin-bottom:1rem"><table class="skinai-table" aria-label="{html.escape(alt)}">'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 

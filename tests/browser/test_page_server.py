@@ -112,6 +112,12 @@ def test_every_answer_binds_the_browser_to_this_server(server, path):
     assert "camera=(self)" in headers["permissions-policy"]
 
 
+def test_no_other_site_may_send_the_page_messages(server):
+    """Streamlit's own hosting may by default: it could start and stop what the page does."""
+    assert requests.get(f"{server}/_stcore/host-config", timeout=PATIENCE_S).json()["allowedOrigins"] == []
+    assert '"allowedOrigins": []' in requests.get(server, timeout=PATIENCE_S).text
+
+
 def test_the_front_end_out_of_memory_has_the_headers_too(server):
     page = requests.get(server, timeout=PATIENCE_S)
     script = re.search(r'src="\.(/static/js/index[^"]+)"', page.text)[1]

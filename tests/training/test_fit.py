@@ -252,7 +252,7 @@ def test_a_checkpoint_of_another_run_is_refused(subsets, tmp_path):
 def test_kill_9_during_training_resumes_through_the_command_line(small_data, tmp_path, capsys):
     out = tmp_path / "model"
     arguments = ["train", "--data", str(small_data), "--architecture", "seed-cnn", "--epochs", "3"]
-    arguments += ["--set", "precision=float32", "--no-test", "--out", str(out)]
+    arguments += ["--batch-size", str(BATCH_SIZE), "--set", "precision=float32", "--no-test", "--out", str(out)]
     command = [sys.executable, "-m", "skinai", *arguments]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     checkpoint = out / "checkpoint.npz"
@@ -289,7 +289,7 @@ def test_kill_9_during_training_resumes_through_the_command_line(small_data, tmp
 def test_a_run_killed_in_its_first_epoch_begins_again(small_data, tmp_path, monkeypatch, capsys):
     out = tmp_path / "model"
     command = ["train", "--data", str(small_data), "--architecture", "seed-cnn", "--epochs", "1", "--no-test"]
-    command += ["--out", str(out), "--resume"]
+    command += ["--batch-size", str(BATCH_SIZE), "--out", str(out), "--resume"]
     assert main(command) == 2
     assert "There is no interrupted run in" in capsys.readouterr().err
 

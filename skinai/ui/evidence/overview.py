@@ -44,7 +44,7 @@ def show(bundle: Bundle, report: EvaluationReport) -> None:
 
 def _show_written(written: list[str]) -> None:
     if any(written):
-        st.html("".join(written))
+        st.html(markup.STYLE + "".join(written))
 
 
 def write_source(bundle: Bundle, report: EvaluationReport) -> str:
