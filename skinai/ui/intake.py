@@ -27,6 +27,8 @@ FILE, PASTE, CAMERA, EXAMPLE, HOLDOUT = ("A file", "Paste", "The camera", "A dra
 # Where the session keeps which pictures the model has answered for, so that an own answer cannot come after.
 SHOWN = "shown_pictures"
 UPLOAD_TYPES = [suffix.removeprefix(".") for suffix in SUFFIXES]
+# So that a screen shows the whole view and the button below it.
+_CAMERA_PX = 640
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -94,7 +96,7 @@ def ask_for_pictures(bundle: Bundle, *, photographs: bool) -> list[GivenPicture]
         return []
     # With a resolution the widget opens the camera once. Without one it opens it again as soon as it knows its width: a
     # press in between takes nothing, and the picture is as small as the screen shows it.
-    file = st.camera_input(wording.CAMERA_LABEL, key="camera", resolution="1080p")
+    file = st.camera_input(wording.CAMERA_LABEL, key="camera", resolution="1080p", width=_CAMERA_PX)
     return _decode([file.getvalue()]) if file is not None else []
 
 
