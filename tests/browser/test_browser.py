@@ -108,19 +108,19 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def visit(browser):
+def open_tab(browser):
     """A function that opens an empty page for somebody whose browser has kept the files of the visits before.
 
     Each page is a visit of its own all the same; a browser that has kept nothing works for seconds before it shows one.
     """
     contexts = {}
 
-    def open_tab(width=1280, height=900):
+    def open_one(width=1280, height=900):
         if (width, height) not in contexts:
             contexts[width, height] = browser.new_context(viewport={"width": width, "height": height})
         return contexts[width, height].new_page()
 
-    yield open_tab
+    yield open_one
     for context in contexts.values():
         context.close()
 
@@ -136,8 +136,9 @@ def stay_here(page, address):
 
 
 @pytest.fixture
-def page(visit, server):
-    yield from stay_here(visit(), server)
+def page(open_tab, server):
+    """A visit that asks for nothing outside this machine."""
+    yield from stay_here(open_tab(), server)
 
 
 @pytest.fixture
@@ -278,8 +279,8 @@ def test_a_deep_link_has_notice_and_fingerprint(page, server, path):
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_no_page_overflows_a_phone(visit, server, path):
-    page = visit(390, 844)
+def test_no_page_overflows_a_phone(open_tab, server, path):
+    page = open_tab(390, 844)
     page.goto(f"{server}/{path}")
     page.get_by_text("fingerprint", exact=False).first.wait_for()
     background = "colour => getComputedStyle(document.querySelector('.stApp')).backgroundColor === colour"
@@ -614,8 +615,8 @@ def test_the_threshold_is_moved_by_keyboard_and_the_figures_follow(page, server)
     assert "Sensitivity" in table.inner_text()
 
 
-def test_no_section_of_the_report_card_overflows_a_phone(visit, server):
-    page = visit(390, 844)
+def test_no_section_of_the_report_card_overflows_a_phone(open_tab, server):
+    page = open_tab(390, 844)
     first, *others = wording.SECTION_NAMES
     open_section(page, server, first)
     fits_a_phone(page)

@@ -4,7 +4,7 @@ import time
 from urllib.parse import parse_qs, quote_plus, urlsplit
 
 import pytest
-from test_browser import browser, choose_section, fits_a_phone, pytestmark, start_server, visit, wait_for  # noqa: F401
+from test_browser import browser, choose_section, fits_a_phone, open_tab, pytestmark, start_server, wait_for  # noqa: F401
 
 from skinai import wording
 
@@ -20,8 +20,8 @@ def with_real_data(real_data):
 
 
 @pytest.fixture
-def page(visit):  # noqa: F811
-    page = visit(1280, 1400)
+def page(open_tab):  # noqa: F811
+    page = open_tab(1280, 1400)
     yield page
     page.close()
 
@@ -109,8 +109,8 @@ def test_the_gallery_shows_pages_of_small_pictures(page, with_data):
     assert page.evaluate("Math.max(...[...document.querySelectorAll('figure img')].map(e => e.src.length))") < 40_000
 
 
-def test_no_section_overflows_a_phone(visit, with_data):  # noqa: F811
-    page = visit(390, 844)
+def test_no_section_overflows_a_phone(open_tab, with_data):  # noqa: F811
+    page = open_tab(390, 844)
     first, *others = wording.EXPLORER_SECTIONS.values()
     page.goto(f"{with_data}/data?part={quote_plus(first)}")
     page.get_by_text("fingerprint").last.wait_for()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import encode
-from test_browser import browser, choose_section, open_page, pytestmark, start_server, upload, visit, wait_for  # noqa: F401
+from test_browser import browser, choose_section, open_page, open_tab, pytestmark, start_server, upload, wait_for  # noqa: F401
 
 from skinai import wording
 from skinai.data.drawing import draw_lesion
@@ -39,9 +39,9 @@ def server(small_data):
 
 
 @pytest.fixture
-def page(visit):  # noqa: F811
+def page(open_tab):  # noqa: F811
     """A visit whose browser notes what the policy refuses."""
-    page = visit(1280, 1400)
+    page = open_tab(1280, 1400)
     page.add_init_script(WATCH)
     page.complaints = []
     page.on("console", lambda one: "Content Security Policy" in one.text and page.complaints.append(one.text))

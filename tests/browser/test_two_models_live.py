@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from conftest import encode
-from test_browser import browser, open_page, page, pytestmark, server, upload, visit  # noqa: F401
+from test_browser import browser, open_page, open_tab, page, pytestmark, server, upload  # noqa: F401
 
 from skinai import wording
 from skinai.data.drawing import draw_lesion, draw_page, draw_photograph
@@ -34,12 +34,12 @@ def test_a_page_of_text_is_for_neither_and_a_choice_is_marked(page, server):  # 
 
 
 @pytest.mark.parametrize("path", ["report", "data", "about", "batch"])
-def test_the_switch_between_the_models_is_part_of_the_address(visit, page, server, path):  # noqa: F811
+def test_the_switch_between_the_models_is_part_of_the_address(open_tab, page, server, path):  # noqa: F811
     page.goto(f"{server}/{path}")
     page.get_by_role("radio", name=wording.MODEL_NAMES["clinical"]).click()
     page.wait_for_url(re.compile("model="))
     assert parse_qs(urlsplit(page.url).query)["model"] == [wording.MODEL_NAMES["clinical"]]
-    visitor = visit(390, 844)
+    visitor = open_tab(390, 844)
     visitor.goto(page.url)
     chosen = visitor.get_by_role("radio", name=wording.MODEL_NAMES["clinical"])
     chosen.wait_for()
