@@ -40,6 +40,8 @@ LOG = logging.getLogger("skinai.ui")
 _PREPARING = "preparing"
 _HEAD_START_S = 6
 _ELEMENTS = ("Html", "ButtonGroup")
+# Grey bars stand for what is to come; drawing them sixty times a second takes the processor from it.
+_STILL = "<style>[data-testid=stSkeleton]{animation:none!important}</style>"
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 _MODULE = re.compile(r"static/js/([\w.-]+\.js)")
 _IMPORT = re.compile(r'(?:from|import)\s*"\./([\w.-]+\.js)"')
@@ -174,16 +176,20 @@ def _write_page(static: Path, relation: str, scripts: list[str]) -> tuple[Messag
     told = f"<script>{_write_address_script()}</script>"
     links = "".join(f'<link {relation} crossorigin href="./static/js/{name}">' for name in scripts)
     page = (static / "index.html").read_text(encoding="utf-8")
-    page = page.replace("<head>", f"<head>{told}", 1).replace("</head>", f"{links}</head>", 1)
+    page = page.replace("<head>", f"<head>{told}", 1).replace("</head>", f"{links}{_STILL}</head>", 1)
     return _write_answer("text/html; charset=utf-8", "no-cache", page.encode())
 
 
 def _write_address_script() -> str:
-    """Return the script that says where the server is."""
+    """Return the script that says where the server is, and leaves the font of the icons until a page shows one.
+
+    The front end would load it before all else; most pages do without, and a browser loads what it needs by itself.
+    """
     # What the server itself answers to the same question, later.
     host = {"allowedOrigins": config.get_option("client.allowedOrigins"), "useExternalAuthToken": False}
     address = 'new URL(".", location).href'
-    return f"window.__streamlit = {{BACKEND_BASE_URL: {address}, HOST_CONFIG: {json.dumps(host)}}}"
+    host_told = f"{{BACKEND_BASE_URL: {address}, HOST_CONFIG: {json.dumps(host)}}}"
+    return f"document.fonts.load = () => Promise.resolve([]); window.__streamlit = {host_told}"
 
 
 def list_inline_scripts() -> list[str]:
