@@ -42,6 +42,10 @@ _HEAD_START_S = 6
 _ELEMENTS = ("Html", "ButtonGroup")
 # Grey bars stand for what is to come; drawing them sixty times a second takes the processor from it.
 _STILL = "<style>[data-testid=stSkeleton]{animation:none!important}</style>"
+_ICONS_LATER = (
+    "document.fonts.load = (font, ...text) => font.includes('Material Symbols') ? Promise.resolve([]) "
+    ": FontFaceSet.prototype.load.call(document.fonts, font, ...text)"
+)
 _INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 _MODULE = re.compile(r"static/js/([\w.-]+\.js)")
 _IMPORT = re.compile(r'(?:from|import)\s*"\./([\w.-]+\.js)"')
@@ -173,29 +177,29 @@ class PagesFromMemory:
 
 def _write_page(static: Path, relation: str, scripts: list[str]) -> tuple[Message, Message]:
     """Return the answer with a page that has the browser fetch these scripts and says where the server is."""
-    told = f"<script>{_write_address_script()}</script>"
+    told = f"<script>{_write_opening_script()}</script>"
     links = "".join(f'<link {relation} crossorigin href="./static/js/{name}">' for name in scripts)
     page = (static / "index.html").read_text(encoding="utf-8")
     page = page.replace("<head>", f"<head>{told}", 1).replace("</head>", f"{links}{_STILL}</head>", 1)
     return _write_answer("text/html; charset=utf-8", "no-cache", page.encode())
 
 
-def _write_address_script() -> str:
-    """Return the script that says where the server is, and leaves the font of the icons until a page shows one.
+def _write_opening_script() -> str:
+    """Return the script that says where the server is, and puts the font of the icons off.
 
-    The front end would load it before all else; most pages do without, and a browser loads what it needs by itself.
+    The front end loads that font before all else. A browser loads it by itself once an icon is shown, and the report
+    card on a wide screen shows none.
     """
     # What the server itself answers to the same question, later.
     host = {"allowedOrigins": config.get_option("client.allowedOrigins"), "useExternalAuthToken": False}
-    address = 'new URL(".", location).href'
-    host_told = f"{{BACKEND_BASE_URL: {address}, HOST_CONFIG: {json.dumps(host)}}}"
-    return f"document.fonts.load = () => Promise.resolve([]); window.__streamlit = {host_told}"
+    told = f'{{BACKEND_BASE_URL: new URL(".", location).href, HOST_CONFIG: {json.dumps(host)}}}'
+    return f"window.__streamlit = {told}; {_ICONS_LATER}"
 
 
 def list_inline_scripts() -> list[str]:
     """Return the scripts that stand in the HTML pages themselves: ours and those of the front end."""
     page = Path(file_util.get_static_dir(), "index.html").read_text(encoding="utf-8")
-    return [_write_address_script(), *_INLINE.findall(page)]
+    return [_write_opening_script(), *_INLINE.findall(page)]
 
 
 def _find_modules(static: Path) -> list[str]:

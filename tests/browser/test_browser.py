@@ -463,6 +463,33 @@ def test_the_first_visitor_of_a_deep_link_is_not_told_that_there_is_no_such_page
     context.close()
 
 
+def test_placeholders_stand_still(newcomer, server):
+    newcomer.add_init_script(
+        """
+        window.seen = []
+        const look = () => {
+            for (const one of document.querySelectorAll("[data-testid=stSkeleton]"))
+                window.seen.push(getComputedStyle(one).animationName)
+            requestAnimationFrame(look)
+        }
+        look()
+        """
+    )
+    newcomer.goto(f"{server}/report")
+    newcomer.get_by_role("img", name=re.compile("^F1 of each diagnosis")).wait_for()
+    assert set(newcomer.evaluate("window.seen")) == {"none"}
+
+
+def test_the_font_of_the_icons_is_loaded_by_the_icons_alone(page, server):
+    open_page(page, server)
+    ask = "family => document.fonts.load(`1em '${family}'`).then(faces => faces.length)"
+    assert page.evaluate(ask, "Material Symbols Rounded") == 0
+    assert page.evaluate(ask, "Source Sans") > 0
+    page.get_by_test_id("stIconMaterial").first.wait_for()
+    icons = "[...document.fonts].filter(face => face.family.includes('Material')).map(face => face.status)"
+    wait_for(page, f"() => {icons}.join() === 'loaded'")
+
+
 @pytest.mark.alone
 def test_the_report_card_is_there_within_2_seconds_without_any_picture(browser, fresh_server):
     """All figures, tables and charts, on the best of a few first visits, as other work only adds to them."""
