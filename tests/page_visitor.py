@@ -1,5 +1,6 @@
 """Visitors of the pages without a browser: programs that speak with the server as its front end does."""
 
+import asyncio
 import contextlib
 import http.client
 import ssl
@@ -8,9 +9,10 @@ from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import requests
+from anyio.from_thread import start_blocking_portal
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
-from websockets.sync.client import connect
+from websockets.asyncio.client import connect
 
 # For what should take a moment; a machine can be busy.
 PATIENCE_S = 120
@@ -54,15 +56,24 @@ class Visit:
         # What comes is read and left, so that the end of the visit does not wait for it.
         options |= {"max_size": None, "max_queue": None, "open_timeout": PATIENCE_S, "ping_timeout": PATIENCE_S}
         with contextlib.ExitStack() as stack:
-            socket = stack.enter_context(connect(url, **options))
+            # One thread alone reads and writes: OpenSSL loses what is sent while another thread reads, once in some
+            # three hundred handshakes (https://github.com/python/cpython/issues/143756).
+            self._portal = stack.enter_context(start_blocking_portal())
+            self._socket = stack.enter_context(self._portal.wrap_async_context_manager(connect(url, **options)))
             begin = BackMsg()
             begin.rerun_script.query_string, begin.rerun_script.page_name = "", self.page
-            socket.send(begin.SerializeToString())
-            while (told := ForwardMsg.FromString(socket.recv(PATIENCE_S))).WhichOneof("type") != "new_session":
+            self._tell(begin)
+            while (told := self._listen()).WhichOneof("type") != "new_session":
                 pass
             self.session = told.new_session.initialize.session_id
-            self.socket, self._stack = socket, stack.pop_all()
+            self._stack = stack.pop_all()
         return self
+
+    def _tell(self, message):
+        self._portal.call(self._socket.send, message.SerializeToString())
+
+    def _listen(self):
+        return ForwardMsg.FromString(self._portal.call(asyncio.wait_for, self._socket.recv(), PATIENCE_S))
 
     def __exit__(self, *_):
         self._stack.close()
@@ -139,7 +150,7 @@ class Visitor(Visit):
         asked = BackMsg()
         asked.rerun_script.query_string, asked.rerun_script.page_name = "", self.page
         asked.rerun_script.widget_states.widgets.extend(self._widgets.values())
-        self.socket.send(asked.SerializeToString())
+        self._tell(asked)
         self._shown = self._read(Shown())
         return self._shown
 
@@ -167,7 +178,7 @@ class Visitor(Visit):
 
     def _read(self, shown):
         while True:
-            told = ForwardMsg.FromString(self.socket.recv(PATIENCE_S))
+            told = self._listen()
             kind = told.WhichOneof("type")
             if kind == "new_session":  # the run before was given up for this one
                 shown = Shown()
