@@ -8,7 +8,7 @@ privacy.keep_uploads_in_memory()
 privacy.ask_nobody_outside()
 with signin.admit() as visitor:
     page = st.navigation(navigation.build_pages(visitor), position="top")
-    st.set_page_config(page_title=f"{page.title} - skinai", page_icon=navigation.ICON, layout="wide")
+    st.set_page_config(page_title=f"{page.title} - skinai", layout="wide")
     components.show_notice()
     signin.show_account(visitor)
     page.run()

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.pipeline import encode_lesion
-from benchmarks.timing import read_memory_mb
+from benchmarks.timing import read_memory_mb, wait_until_idle
 
 _FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 _ANSWER = "Most probable of the seven"
@@ -42,6 +42,7 @@ def _start_once(browser: Any, content: bytes) -> dict[str, float]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     page = browser.new_context().new_page()
+    wait_until_idle(browser)
     start = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-m", "skinai", "app", "--port", str(port)],

@@ -7,10 +7,12 @@ import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 _WARM_UP = 5
+_IDLE_S = 0.02
 
 
 def time_calls(call: Callable[[], object], *, count: int) -> dict[str, float]:
@@ -31,6 +33,27 @@ def read_memory_mb(process: int | None = None) -> float:
     status = Path(f"/proc/{process or os.getpid()}/status").read_text(encoding="utf-8")
     kilobytes = next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))
     return round(int(kilobytes) / 1024, 1)
+
+
+def wait_until_idle(browser: Any) -> None:
+    """Wait until none of a browser's processes has done anything for half a second, or for a minute.
+
+    A new window of Chromium first loads pages of its own, those below its address bar: over a second of a processor,
+    which would be counted against the page that the window is told to open.
+
+    Parameters
+    ----------
+    browser : playwright.sync_api.Browser
+        A Chromium.
+    """
+    session = browser.new_browser_cdp_session()
+    deadline, spent = time.monotonic() + 60, -np.inf
+    while time.monotonic() < deadline:
+        before, spent = spent, sum(one["cpuTime"] for one in session.send("SystemInfo.getProcessInfo")["processInfo"])
+        if 0 <= spent - before < _IDLE_S:
+            break
+        time.sleep(0.5)
+    session.detach()
 
 
 def describe_machine() -> dict[str, object]:

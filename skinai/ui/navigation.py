@@ -5,7 +5,6 @@ None lies directly in `pages/`: the first visitor of a deep link would then get 
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from skinai.ui.signin import Visitor
 
 ROOT = Path(__file__).resolve().parents[2]
-# An address that needs no request: who is not signed in, or is so no longer, gets no picture of the server.
-ICON = "data:image/png;base64," + base64.b64encode(Path(__file__).with_name("icon.png").read_bytes()).decode()
 PAGES = (
     ("pages/use/analyse.py", "Analyse", "analyse"),
     ("pages/use/batch.py", "Batch", "batch"),

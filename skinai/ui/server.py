@@ -39,7 +39,10 @@ LOG = logging.getLogger("skinai.ui")
 
 _PREPARING = "preparing"
 _HEAD_START_S = 6
+# What can wait begins once nobody has asked for anything for so long, and after so long in any case.
+_QUIET_S, _LONGEST_WAIT_S = 4, 60
 _ELEMENTS = ("Html", "ButtonGroup")
+_ICON = Path(__file__).with_name("icon.png")
 # Grey bars stand for what is to come; drawing them sixty times a second takes the processor from it.
 _STILL = "<style>[data-testid=stSkeleton]{animation:none!important}</style>"
 _ICONS_LATER = (
@@ -70,6 +73,7 @@ def main(arguments: list[str] | None = None) -> None:
     most_bytes = wording.MAX_SESSION_MB * 1024 * 1024
     middleware = [
         Middleware(Shield, list_scripts=list_inline_scripts),
+        Middleware(RequestClock),
         Middleware(PagesFromMemory),
         Middleware(FrontEndFromMemory),
         Middleware(SignedInOnly, answers=signin.answers_request),
@@ -146,6 +150,31 @@ def pass_by_components() -> None:
     manifest_scanner.scan_component_manifests = lambda max_workers=None: []
 
 
+class RequestClock:
+    """Remembers when the server was last asked for something, so that what can wait leaves the processor to visitors.
+
+    Parameters
+    ----------
+    app : ASGI application
+    """
+
+    last = 0.0  # s, of the monotonic clock
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        RequestClock.last = time.monotonic()
+        await self._app(scope, receive, send)
+
+
+def wait_for_quiet() -> None:
+    """Wait until nobody has asked the server for anything for some seconds, or for a minute."""
+    latest = time.monotonic() + _LONGEST_WAIT_S
+    while (now := time.monotonic()) < latest and now < RequestClock.last + _QUIET_S:
+        time.sleep(min(latest, RequestClock.last + _QUIET_S) - now)
+
+
 class PagesFromMemory:
     """Answers for the addresses of the pages with the front end's one HTML page, out of memory.
 
@@ -218,7 +247,7 @@ def _find_modules(static: Path) -> list[str]:
 
 
 class FrontEndFromMemory:
-    """Answers for the scripts, styles and fonts of the front end out of memory.
+    """Answers for the scripts, styles and fonts of the front end, and for the app's icon, out of memory.
 
     A visitor's browser asks for some ninety of them at once. Streamlit opens each anew, hands it over piece by piece
     and changes threads for each piece, and the browser spends most of the time until the first page shows waiting.
@@ -231,11 +260,12 @@ class FrontEndFromMemory:
         self._files = {
             f"/{path.relative_to(static).as_posix()}": path for path in static.glob("static/*/*") if path.is_file()
         }
-        self._answers: dict[str, tuple[Message, Message]] = {}
+        # Where the front end looks for an icon that the pages do not name: they would name it in each of their runs.
+        self._answers = {"/favicon.png": _write_answer("image/png", "public, max-age=3600", _ICON.read_bytes())}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked = scope["path"] if scope["type"] == "http" and scope["method"] == "GET" else ""
-        if asked not in self._files or Headers(scope=scope).get("range"):
+        if not (asked in self._files or asked in self._answers) or Headers(scope=scope).get("range"):
             await self._app(scope, receive, send)
             return
         if asked not in self._answers:
@@ -259,13 +289,14 @@ def _write_answer(kind: str, kept: str, content: bytes) -> tuple[Message, Messag
 def _prepare() -> None:
     """Load what the first visitor needs, and then, once that visitor may have come, what the report card needs.
 
-    All at once, the second would take the processor from the first.
+    All at once, the second would take the processor from the first; and so it waits while pages are being opened.
     """
     from skinai.ui import answer, resources  # noqa: F401  the first is what an answer is shown with
 
     try:
         resources.load_desk()
         time.sleep(_HEAD_START_S)
+        wait_for_quiet()
         for name in ("skinai.ui.evidence.documents", "scipy.optimize", "scipy.stats"):
             importlib.import_module(name)
         bundle = resources.load_bundle_in_use()

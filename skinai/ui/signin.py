@@ -288,7 +288,7 @@ def _close(sentence: str, *, ask: bool = False, login: Login | None = None) -> N
     runtime.get_instance().uploaded_file_mgr.remove_session_files(_name_session())
     # Whatever address was asked for, there is this page only, and no menu.
     st.navigation(navigation.build_closed_pages(), position="hidden")
-    st.set_page_config(page_title=wording.SIGN_IN_TITLE, page_icon=navigation.ICON, layout="centered")
+    st.set_page_config(page_title=wording.SIGN_IN_TITLE, layout="centered")
     show_notice()
     st.title(wording.SIGN_IN_TITLE)
     name = "" if login is None else f"<b>{html.escape(login.name)}</b>"

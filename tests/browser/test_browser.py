@@ -19,6 +19,7 @@ import pytest
 from conftest import encode, free_port
 from PIL import Image
 
+from benchmarks.timing import wait_until_idle
 from skinai import wording
 from skinai.data.drawing import draw_lesion
 from skinai.evaluation.report import read_report
@@ -463,6 +464,14 @@ def test_the_first_visitor_of_a_deep_link_is_not_told_that_there_is_no_such_page
     context.close()
 
 
+def test_the_tab_has_the_pages_name_and_our_icon(page, server):
+    open_page(page, server)
+    wait_for(page, "() => document.title === 'Analyse - skinai'")
+    wait_for(page, "() => document.querySelector('[data-testid=stApp]').dataset.testScriptState === 'notRunning'")
+    icons = page.evaluate("() => [...document.querySelectorAll('link[rel~=icon]')].map(link => link.href)")
+    assert icons == [f"{server}/favicon.png"]
+
+
 def test_placeholders_stand_still(newcomer, server):
     newcomer.add_init_script(
         """
@@ -492,13 +501,17 @@ def test_the_font_of_the_icons_is_loaded_by_the_icons_alone(page, server):
 
 @pytest.mark.alone
 def test_the_report_card_is_there_within_2_seconds_without_any_picture(browser, fresh_server):
-    """All figures, tables and charts, on the best of a few first visits, as other work only adds to them."""
+    """All figures, tables and charts, on the best of a few first visits, as other work only adds to them.
+
+    The window is there before: what a new one loads for itself takes a processor half as long as all of this page.
+    """
     drawn = "() => [...document.querySelectorAll('[role=img]')].some(e => (e.ariaLabel ?? '').startsWith('F1 of each'))"
     shown = "() => document.querySelector('[data-testid=stMain]')?.innerText.includes('fingerprint') ?? false"
     seconds = []
     while len(seconds) < 6 and min(seconds, default=2) >= 2:
         context = browser.new_context(viewport={"width": 1280, "height": 900})
         page = context.new_page()
+        wait_until_idle(browser)
         start = time.monotonic()
         page.goto(f"{fresh_server}/report")
         # Playwright's own waiting looks only twice a second by then. Asking for all text lays the page out each time.
@@ -507,6 +520,7 @@ def test_the_report_card_is_there_within_2_seconds_without_any_picture(browser, 
         seconds.append(time.monotonic() - start)
         page.get_by_role("img", name=re.compile("^F1 of each diagnosis")).wait_for()
         context.close()
+    print(f"there after {[round(value, 2) for value in seconds]} s")
     assert min(seconds) < 2, seconds
 
 

@@ -3,6 +3,7 @@
 The quota of a visit is set to 24 MB and 6 files, so that a test can reach it. No browser is needed.
 """
 
+import asyncio
 import contextlib
 import http.client
 import inspect
@@ -15,6 +16,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import urljoin
 
 import pytest
 import requests
@@ -125,6 +127,47 @@ def test_the_front_end_out_of_memory_has_the_headers_too(server):
         headers = requests.get(server + path, timeout=PATIENCE_S).headers
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["content-security-policy"] == page.headers["content-security-policy"]
+
+
+def test_the_icon_is_ours_at_whatever_address_the_page_is(server):
+    for path in ("/", "/report", "/nothing"):
+        page = requests.get(server + path, timeout=PATIENCE_S)
+        icon = urljoin(page.url, re.search(r'<link rel="shortcut icon" href="([^"]+)"', page.text)[1])
+        answer = requests.get(icon, timeout=PATIENCE_S)
+        assert answer.headers["content-type"] == "image/png"
+        assert answer.content == (ROOT / "skinai/ui/icon.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("asked_at", "ends_at"),
+    [((), 1004), ((1003,), 1007), ((1003, 1006, 1011), 1010), (range(1000, 2000), 1060)],
+)
+def test_what_can_wait_leaves_the_processor_to_visitors_for_a_minute(monkeypatch, asked_at, ends_at):
+    now = 1000.0
+
+    def sleep(seconds):
+        nonlocal now
+        now += seconds
+        page_server.RequestClock.last = max([1000.0, *(at for at in asked_at if at <= now)])
+
+    monkeypatch.setattr(page_server, "time", SimpleNamespace(monotonic=lambda: now, sleep=sleep))
+    monkeypatch.setattr(page_server.RequestClock, "last", 1000.0)
+    page_server.wait_for_quiet()
+    assert now == ends_at
+
+
+def test_every_request_tells_the_clock(monkeypatch):
+    monkeypatch.setattr(page_server.RequestClock, "last", 0.0)
+    answered = []
+
+    async def answer(*asked):
+        answered.append((asked, page_server.RequestClock.last))
+
+    begun = time.monotonic()
+    for kind in ("http", "websocket"):
+        asyncio.run(page_server.RequestClock(answer)({"type": kind}, None, None))
+    assert [asked[0]["type"] for asked, _ in answered] == ["http", "websocket"]
+    assert all(begun <= told <= time.monotonic() for _, told in answered)
 
 
 def test_a_picture_is_not_to_be_kept(server):
