@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
@@ -67,27 +67,29 @@ def _write_card(name: str, meaning: str, figure: str, below: Iterable[str]) -> s
     )
 
 
-def write_table(rows: Sequence[Mapping[str, str]], *, alt: str) -> str:
+def write_table(table: pd.DataFrame, *, alt: str) -> str:
     """Return all rows of a small table, which wraps on a phone and can be read aloud; `STYLE` has to come before it.
 
     Parameters
     ----------
-    rows : sequence of mapping
-        From the name of a column to plain text; the first column says what a row is about. A cell that a row does not
-        name stays empty.
+    table : DataFrame
+        Of plain text; the first column says what a row is about.
     alt : str
         What the table shows.
     """
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in columns)
-    body = []
-    for row in rows:
-        first, *others = (html.escape(row.get(name, "")) for name in columns)
-        body.append(f'<tr><th scope="row">{first}</th>{"".join(f"<td>{one}</td>" for one in others)}</tr>')
+    head = "".join(f'<th scope="col">{html.escape(str(name))}</th>' for name in table.columns)
+    rows = []
+    for first, *others in table.itertuples(index=False):
+        cells = "".join(f"<td>{html.escape(_say(one))}</td>" for one in others)
+        rows.append(f'<tr><th scope="row">{html.escape(_say(first))}</th>{cells}</tr>')
     return (
         f'<div style="overflow-x:auto;margin-bottom:1rem"><table class="skinai-table" aria-label="{html.escape(alt)}">'
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def _say(cell: object) -> str:
+    return "" if pd.isna(cell) else str(cell)
 
 
 def write_intervals(table: pd.DataFrame, figure: str, colours: Palette, *, alt: str) -> str:

@@ -34,9 +34,14 @@ def test_points_and_whiskers_stand_where_the_figures_are(colours):
 
 
 def test_a_table_says_each_cell_and_nothing_in_it_is_markup():
-    rows = [{HOSTILE: "A", "n": "1", "Value": "0.5"}, {HOSTILE: HOSTILE, "Value": "", "More": HOSTILE}]
-    [found] = read(write_table(rows, alt=HOSTILE)).tables
-    assert found == [[HOSTILE, "n", "Value", "More"], ["A", "1", "0.5", ""], [HOSTILE, "", "", HOSTILE]]
+    table = pd.DataFrame({HOSTILE: ["A", HOSTILE], "n": [1, None], "Value": [0.5, float("nan")]}, dtype=object)
+    [found] = read(write_table(table, alt=HOSTILE)).tables
+    assert found == [[HOSTILE, "n", "Value"], ["A", "1", "0.5"], [HOSTILE, "", ""]]
+
+
+def test_an_empty_table_has_its_head():
+    [found] = read(write_table(pd.DataFrame(columns=["A", "B"]), alt="Nothing")).tables
+    assert found == [["A", "B"]]
 
 
 def test_a_card_says_its_figure_what_it_means_and_what_belongs_to_it():

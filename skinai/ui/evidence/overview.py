@@ -3,6 +3,7 @@
 import math
 from functools import partial
 
+import pandas as pd
 import streamlit as st
 
 from skinai import wording
@@ -126,7 +127,7 @@ def write_classes(report: EvaluationReport) -> str:
                 "Precision": f"{figures['precision']} of {figures['precision'].n:,} answers",
             }
         )
-    first = markup.write_table(rows, alt="Recall, F1 and precision of each diagnosis")
+    first = markup.write_table(pd.DataFrame(rows), alt="Recall, F1 and precision of each diagnosis")
     others = [
         {
             "Diagnosis": label.name,
@@ -136,7 +137,7 @@ def write_classes(report: EvaluationReport) -> str:
         }
         for label, figures in ((label, report.classes[label.code]) for label in report.labels)
     ]
-    second = markup.write_table(others, alt="Specificity, AUC and average precision of each diagnosis")
+    second = markup.write_table(pd.DataFrame(others), alt="Specificity, AUC and average precision of each diagnosis")
     return markup.write_heading("Each diagnosis") + chart + first + second
 
 
@@ -158,7 +159,7 @@ def write_scores(report: EvaluationReport) -> str:
     by_shares = -sum(share * math.log(share) for share in shares if share)
     return (
         markup.write_heading(wording.SCORES_TITLE)
-        + markup.write_table(rows, alt="How well the probabilities rank and are calibrated")
+        + markup.write_table(pd.DataFrame(rows), alt="How well the probabilities rank and are calibrated")
         + markup.write_meanings(
             wording.SCORES_MEANING, {name: meaning.format(by_shares=by_shares) for name, meaning in figures}
         )
@@ -179,7 +180,7 @@ def write_certainty(report: EvaluationReport) -> str:
         }
         for name, estimate in figures.items()
     ]
-    table = markup.write_table(rows, alt="How sure the answers are, and how often they are right then")
+    table = markup.write_table(pd.DataFrame(rows), alt="How sure the answers are, and how often they are right then")
     slipped = report.decision.get("malignant_with_benign_clear_lead")
     missed = wording.CERTAINTY_MISSED.format(n=slipped.n, share=slipped) if slipped is not None else ""
     remark = wording.CERTAINTY_REPORT if report.labels.malignant_codes else wording.OTHER_CERTAINTY_REPORT
@@ -212,7 +213,7 @@ def write_rules(bundle: Bundle, report: EvaluationReport) -> str:
                 f"Specificity (n {spared.n:,})": str(spared),
             }
         )
-    table = markup.write_table(rows, alt="Thresholds fixed on valid")
+    table = markup.write_table(pd.DataFrame(rows), alt="Thresholds fixed on valid")
     thresholds = markup.write_text(wording.RULES_REMARK) + table if rows else ""
     by_class = ", ".join(
         f"{label.name.lower()} {describe_n(report.decision[f'coverage:{label.code}'])}" for label in report.labels
@@ -249,7 +250,7 @@ def write_gate(bundle: Bundle, report: EvaluationReport) -> str:
     return (
         markup.write_heading(wording.GATE_TITLE)
         + markup.write_text(wording.GATE_REMARK if report.labels is HAM10000 else wording.OTHER_GATE_REMARK)
-        + markup.write_table(rows, alt="Share of each kind of picture that the gate refuses")
+        + markup.write_table(pd.DataFrame(rows), alt="Share of each kind of picture that the gate refuses")
     )
 
 
@@ -264,7 +265,7 @@ def write_router(bundle: Bundle) -> str:
     counts = read_routed_counts(bundle.folder)
     if not counts:
         return ""
-    rows = [dict(zip(wording.ROUTER_COLUMNS, row, strict=True)) for row in wording.spell_routes(counts)]
+    rows = pd.DataFrame(wording.spell_routes(counts), columns=list(wording.ROUTER_COLUMNS))
     return (
         markup.write_heading(wording.ROUTER_TITLE)
         + markup.write_text(wording.ROUTER_REMARK)
@@ -293,5 +294,5 @@ def write_models(bundle: Bundle, report: EvaluationReport) -> str:
             for name, (_, plain) in list_overall(report).items()
         }
     )
-    table = markup.write_table(rows, alt="Figures of the models side by side")
+    table = markup.write_table(pd.DataFrame(rows), alt="Figures of the models side by side")
     return markup.write_heading("Beside the other models here") + table
